@@ -1,0 +1,5 @@
+"""`python -m kvcalc` is `kvcalc`."""
+
+from kvcalc.cli.start import main
+
+main()

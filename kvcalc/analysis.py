@@ -1,0 +1,353 @@
+"""A model and a workload become quantities: trees of named formulas, one for each number of the output.
+
+    cache = sum over layers that own memory:  elements per token x tokens kept(n)
+    FLOPs = sum over layers:                  work per pair x pairs + work per token x tokens
+
+A matmul of one multiply-add is 2 FLOPs; only matmuls count. Everything is a total for the batch, but for the
+per-token cache, which is one sequence's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.attention.latent import SOURCE_CROSSOVER, Latent
+from kvcalc.attention.reach import kept, pairs, seen, touched
+from kvcalc.quantity import Part, Quantity, Total
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kvcalc.attention.memory import Memory
+    from kvcalc.attention.reach import Reach
+    from kvcalc.feedforward import FeedForward
+    from kvcalc.model import Branch, ModelSpec
+    from kvcalc.quantity import Node, Symbols
+    from kvcalc.workload import Workload
+
+NO_CACHE = Quantity("nothing is cached", "0", {}, "--kv-cache off: every step recomputes all tokens before it")
+
+
+class Call(NamedTuple):
+    """What one phase runs through the model, in symbols of the workload: `times` sequences of `tokens` new tokens."""
+
+    times: str
+    tokens: Quantity
+    pairs: Callable[[Reach], Quantity]
+    touched: Callable[[Reach], Quantity]
+    mode: str
+
+
+class Phase(NamedTuple):
+    """Calls, and how many tokens' logits they end in for the whole batch."""
+
+    name: str
+    calls: tuple[Call, ...]
+    logits: str
+
+
+class Report(NamedTuple):
+    """A model, a workload and every quantity of them by its row key. None: it does not apply.
+
+    `scope` holds the workload's symbols and the value of every quantity, so that later ones name earlier ones.
+    """
+
+    spec: ModelSpec
+    workload: Workload
+    variant: str
+    quantities: dict[str, Node | None]
+    scope: dict[str, int]
+
+    def value(self, key: str) -> int | None:
+        """The exact number."""
+        return self.scope.get(key)
+
+
+def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") -> Report:
+    """Every quantity of one model under one workload."""
+    model = _Model(spec, workload)
+    quantities: dict[str, Node | None] = {
+        "cache_elements_per_token": model.elements_per_token(),
+        "cache_bytes_per_token": model.bytes_per_token(),
+        "state_elements": Quantity("state_elements", "0", {}, "no layer keeps a fixed state"),
+        "cache_elements": model.cache_elements("n"),
+        "cache_bytes": model.cache_bytes("n"),
+        **model.flops(decode_phase(workload)),
+        **model.flops(prefill_phase(workload)),
+        "decode_cache_read_bytes": model.cache_read_bytes(),
+        "parameters": model.parameters(),
+        "active_parameters": model.active_parameters(),
+        "weight_bytes": Quantity("", "ceil_div(b*parameters, 8)", {"b": workload.weight_bits}),
+        "receptive_field_tokens": model.receptive_field(),
+        "crossover_query_tokens": model.crossover(),
+    }
+    if workload.generate_tokens:
+        quantities["answer_cache_bytes"] = model.cache_bytes("n + T")
+        quantities.update(model.flops(last_step_phase(workload)))
+        quantities.update(model.flops(answer_phase(workload)))
+    scope = workload.scope()
+    for key, node in quantities.items():
+        if node is not None:
+            quantities[key] = named = node._replace(name=key)
+            scope[key] = named.evaluate(scope)
+    return Report(spec, workload, variant, quantities, scope)
+
+
+def decode_phase(workload: Workload, n: str = "n", name: str = "decode") -> Phase:
+    """The step that processes token n; without a cache it costs the prefill of n tokens."""
+    if workload.kv_cache:
+        one = Quantity("new tokens", "1")
+        call = Call("B", one, lambda r: seen(r, n), lambda r: seen(r, n), workload.mla_decode)
+    else:
+        every = Quantity("tokens recomputed", n)
+        call = Call("B", every, lambda r: pairs(r, "0", n), lambda _: every, workload.mla_prefill)
+    return Phase(name, (call,), "B")
+
+
+def last_step_phase(workload: Workload) -> Phase:
+    """The step that processes the answer's last token."""
+    return decode_phase(workload, "n + T", "last_step")
+
+
+def prefill_phase(workload: Workload) -> Phase:
+    """P new tokens after K cached ones; a prefix shared by the batch is computed once."""
+    start = "K" if workload.cached_tokens else "0"
+    prefix = workload.shared_prefix_tokens
+    if prefix > workload.cached_tokens:
+        once = _span("1", start, "S", workload.mla_prefill)
+        return Phase("prefill", (once, _span("B", "S", "n", workload.mla_prefill)), "B")
+    return Phase("prefill", (_span("B", start, "n", workload.mla_prefill),), "B")
+
+
+def answer_phase(workload: Workload) -> Phase:
+    """All T steps of an answer, tokens n+1 to n+T."""
+    end = "n + T"
+    if workload.kv_cache:
+        steps = Quantity("new tokens", "T")
+        call = Call("B", steps, lambda r: pairs(r, "n", end), lambda r: pairs(r, "n", end), workload.mla_decode)
+    else:
+        every = Quantity("tokens recomputed", "T*n + T*(T + 1)/2")
+        call = Call("B", every, lambda r: pairs(r, "n", end, recomputed=True), lambda _: every, workload.mla_prefill)
+    return Phase("answer", (call,), "B*T")
+
+
+def _span(times: str, start: str, end: str, mode: str) -> Call:
+    """A prefill of the tokens after `start` up to `end`."""
+    length = end if start == "0" else f"{end} - {start}"
+    tokens = Quantity("new tokens", length)
+    return Call(times, tokens, lambda r: pairs(r, start, end), lambda r: touched(r, start, length), mode)
+
+
+class _Model:
+    """The sums over one model's layers."""
+
+    def __init__(self, spec: ModelSpec, workload: Workload) -> None:
+        self.spec = spec
+        self.workload = workload
+
+    def _symbols(self, symbols: Symbols) -> Symbols:
+        return {**symbols, "d": self.spec.hidden_size}
+
+    def _branches(self, *, owners: bool) -> list[tuple[int, Branch]]:
+        """Every kind of branch with its number of layers; `owners`: only those that store memory of their own."""
+        layers: dict[Branch, int] = {}
+        for group in self.spec.groups:
+            for branch in group.layer.branches:
+                if not (owners and branch.shares_kv):
+                    layers[branch] = layers.get(branch, 0) + group.layers
+        return [(count, branch) for branch, count in layers.items()]
+
+    def _elements(self, memory: Memory) -> Quantity:
+        source = memory.stores()[0].source
+        return Quantity("elements per token", memory.elements_formula, self._symbols(memory.symbols()), source)
+
+    def _bits(self, memory: Memory) -> Total:
+        """Bits one token leaves in one layer, K and V at their own dtypes."""
+        symbols = self._symbols(memory.symbols())
+        parts = [
+            Part(1, store.name, Quantity(store.name, f"{bits}*e", {"e": element}))
+            for store in memory.stores()
+            for bits in (self.workload.bits(store.role),)
+            for element in (Quantity("elements", store.formula, symbols, store.source),)
+        ]
+        return Total("bits per token", tuple(parts))
+
+    def elements_per_token(self) -> Node:
+        """What one new token stores, all layers."""
+        if not self.workload.kv_cache:
+            return NO_CACHE
+        parts = [
+            Part(layers, f"{b.label} layer", self._elements(b.memory)) for layers, b in self._branches(owners=True)
+        ]
+        return Total("", tuple(parts))
+
+    def bytes_per_token(self) -> Node:
+        """The same in bytes, rounded up once."""
+        if not self.workload.kv_cache:
+            return NO_CACHE
+        parts = [Part(layers, f"{b.label} layer", self._bits(b.memory)) for layers, b in self._branches(owners=True)]
+        return _bytes(Total("bits", tuple(parts)))
+
+    def cache_elements(self, n: str) -> Node:
+        """What the batch keeps while token n is processed; a shared prefix is kept once."""
+        return self._kept(n, lambda memory: self._elements(memory), "e")
+
+    def cache_bytes(self, n: str) -> Node:
+        """The same in bytes, rounded up once."""
+        kept_bits = self._kept(n, lambda memory: self._bits(memory), "b")
+        return kept_bits if kept_bits is NO_CACHE else _bytes(kept_bits)
+
+    def _kept(self, n: str, per_token: Callable[[Memory], Node], symbol: str) -> Node:
+        if not self.workload.kv_cache:
+            return NO_CACHE
+        parts = []
+        for layers, branch in self._branches(owners=True):
+            tokens = kept(branch.reach, n)
+            symbols: dict[str, int | Node] = {symbol: per_token(branch.memory), "t": tokens}
+            formula = f"B*{symbol}*t"
+            if self.workload.shared_prefix_tokens:
+                formula = f"{symbol}*(u + B*(t - u))"
+                symbols["u"] = Quantity("kept tokens of the shared prefix", f"max(0, t - ({n} - S))", {"t": tokens})
+            parts.append(Part(layers, f"{branch.label} layer", Quantity("kept", formula, symbols)))
+        return Total("kept", tuple(parts))
+
+    def cache_read_bytes(self) -> Node:
+        """Cache rows that the decode step reads, once per layer that reads them, shared memory too."""
+        if not self.workload.kv_cache:
+            return NO_CACHE
+        parts = [
+            Part(
+                layers,
+                f"{branch.label} layer",
+                Quantity("bits read", "B*b*t", {"b": self._bits(branch.memory), "t": seen(branch.reach)}),
+            )
+            for layers, branch in self._branches(owners=False)
+        ]
+        return _bytes(Total("bits", tuple(parts)))
+
+    def flops(self, phase: Phase) -> dict[str, Node]:
+        """core: all that grows with pairs. projection: the other matmuls of attention. model: everything."""
+        core = Total(f"{phase.name}_core_flops", self._attention(phase, core=True))
+        projection = Total(f"{phase.name}_projection_flops", self._attention(phase, core=False))
+        rest = (*self._feedforward(phase), *self._embedding(phase), Part(1, "lm_head", self._lm_head(phase)))
+        attention = [
+            Part(1, "attention core", Quantity("attention core", core.name)),
+            Part(1, "attention projections", Quantity("attention projections", projection.name)),
+        ]
+        model = Total("", (*attention, *rest))
+        return {core.name: core, projection.name: projection, f"{phase.name}_model_flops": model}
+
+    def _attention(self, phase: Phase, *, core: bool) -> tuple[Part, ...]:
+        parts = []
+        for layers, branch in self._branches(owners=False):
+            symbols = self._symbols(branch.memory.symbols())
+            inner = []
+            for call in phase.calls:
+                amounts = {"pair": call.pairs(branch.reach), "token": call.tokens, "key": call.touched(branch.reach)}
+                for work in branch.memory.work(call.mode):
+                    if (work.per == "pair") is not core or (work.writes and branch.shares_kv):
+                        continue
+                    per = Quantity(f"FLOPs per {work.per}", work.formula, symbols, work.source)
+                    flops = Quantity(work.name, f"{call.times}*w*x", {"w": per, "x": amounts[work.per]})
+                    inner.append(Part(1, work.name, flops))
+            parts.append(Part(layers, f"{branch.label} layer", Total("", tuple(inner))))
+        return tuple(parts)
+
+    def _feedforwards(self) -> list[tuple[int, FeedForward]]:
+        """Every kind of feed-forward with its number of layers."""
+        layers: dict[FeedForward, int] = {}
+        for group in self.spec.groups:
+            if group.layer.feedforward is not None:
+                layers[group.layer.feedforward] = layers.get(group.layer.feedforward, 0) + group.layers
+        return [(count, feedforward) for feedforward, count in layers.items()]
+
+    def _feedforward(self, phase: Phase) -> Iterator[Part]:
+        for layers, feedforward in self._feedforwards():
+            symbols = self._symbols(feedforward.symbols())
+            for part in feedforward.flops():
+                per = Quantity("FLOPs per token", part.formula, symbols, part.source)
+                for call in phase.calls:
+                    flops = Quantity(part.name, f"{call.times}*w*x", {"w": per, "x": call.tokens})
+                    yield Part(layers, f"{part.name} of {feedforward.label} layer", flops)
+
+    def _embedding(self, phase: Phase) -> Iterator[Part]:
+        """Projections from and to an embedding of another size; the lookup itself is no matmul."""
+        if not self.spec.embedding_size:
+            return
+        for name in ("embedding projection in", "embedding projection out"):
+            for call in phase.calls:
+                symbols: Symbols = {"d": self.spec.hidden_size, "d_e": self.spec.embedding_size, "x": call.tokens}
+                yield Part(1, name, Quantity(name, f"{call.times}*2*d*d_e*x", symbols, "OPT word_embed_proj_dim"))
+
+    def _lm_head(self, phase: Phase) -> Quantity:
+        symbols = {"d": self.spec.embedding_size or self.spec.hidden_size, "V": self.spec.vocab_size}
+        return Quantity("lm_head", f"2*d*V*{phase.logits}", symbols, "logits of the last token of each sequence")
+
+    def parameters(self) -> Node:
+        """Every weight of the language model, tied ones once."""
+        spec = self.spec
+        symbols: Symbols = {"d": spec.hidden_size, "d_e": spec.embedding_size or spec.hidden_size, "V": spec.vocab_size}
+        parts = [Part(1, "embedding", Quantity("embedding", "V*d_e", symbols))]
+        if spec.position_embeddings:
+            rows = {**symbols, "r": spec.position_embeddings}
+            parts.append(Part(1, "position embedding", Quantity("position embedding", "r*d", rows)))
+        if spec.embedding_size:
+            parts.append(Part(2, "embedding projections", Quantity("embedding projection", "d_e*d", symbols)))
+        if not spec.tie_word_embeddings:
+            parts.append(Part(1, "lm_head", Quantity("lm_head", "V*d_e", symbols)))
+        if spec.lm_head_bias:
+            parts.append(Part(1, "lm_head bias", Quantity("lm_head bias", "V", symbols)))
+        norms = int(spec.embedding_norm) + int(spec.final_norm) + sum(g.layer.norms * g.layers for g in spec.groups)
+        if per_norm := {"rmsnorm": "d", "layernorm": "2*d"}.get(spec.norm):
+            parts.append(Part(norms, "norms", Quantity("norm", per_norm, symbols)))
+        parts += self._layer_weights()
+        return Total("", tuple(parts))
+
+    def _layer_weights(self) -> Iterator[Part]:
+        for layers, branch in self._branches(owners=False):
+            owned = [w for w in branch.memory.weights() if not (w.writes and branch.shares_kv)]
+            symbols = self._symbols(branch.memory.symbols())
+            weights = [Part(1, w.name, Quantity(w.name, w.formula, symbols)) for w in owned]
+            yield Part(layers, f"{branch.label} layer", Total("", tuple(weights)))
+        for layers, feedforward in self._feedforwards():
+            symbols = self._symbols(feedforward.symbols())
+            weights = [Part(1, w.name, Quantity(w.name, w.formula, symbols)) for w in feedforward.weights()]
+            yield Part(layers, f"{feedforward.label} layer", Total("", tuple(weights)))
+
+    def active_parameters(self) -> Node:
+        """The parameters less the experts a token does not visit."""
+        idle = [
+            Part(
+                layers, f"{weights.name} of {feedforward.label} layer", Quantity(weights.name, weights.formula, symbols)
+            )
+            for layers, feedforward in self._feedforwards()
+            for symbols in (self._symbols(feedforward.symbols()),)
+            for weights in feedforward.idle_weights()
+        ]
+        if not idle:
+            return Quantity("", "parameters")
+        return Quantity("", "parameters - i", {"i": Total("experts not visited", tuple(idle))})
+
+    def receptive_field(self) -> Node | None:
+        """W x layers where every layer has a window."""
+        parts = []
+        for layers, branch in self._branches(owners=False):
+            if not branch.reach.rules.receptive:
+                return None
+            window = Quantity("window", branch.reach.rules.receptive, branch.reach.symbols(), branch.reach.rules.source)
+            parts.append(Part(layers, f"{branch.label} layer", window))
+        return Total("", tuple(parts)) if parts else None
+
+    def crossover(self) -> Node | None:
+        """The most query tokens, n cached before them, for which absorbed MLA needs no more FLOPs than naive."""
+        latents = {b.memory for _, b in self._branches(owners=False) if isinstance(b.memory, Latent)}
+        if len(latents) != 1:
+            return None
+        latent = latents.pop()
+        if latent.crossover_formula is None:
+            return None
+        return Quantity("", latent.crossover_formula, latent.symbols(), SOURCE_CROSSOVER)
+
+
+def _bytes(bits: Node) -> Quantity:
+    return Quantity("bytes", "ceil_div(bits, 8)", {"bits": bits})

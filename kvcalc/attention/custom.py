@@ -1,0 +1,52 @@
+"""A memory of the user's own: formulas in the symbols of its layer, read by the expression engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.attention.memory import Store, Weights, Work
+
+if TYPE_CHECKING:
+    from kvcalc.quantity import Symbols
+
+
+class Custom(NamedTuple):
+    """What one token leaves and what it costs, as formulas over `constants` and d, the hidden size."""
+
+    elements_per_token: str
+    work_per_pair: str
+    work_per_token: str
+    parameters: str
+    constants: tuple[tuple[str, int], ...] = ()
+    name: str = "custom"
+    source: str = "the config's own formula"
+    kind: str = "custom"
+
+    @property
+    def label(self) -> str:
+        """The name the config gives it."""
+        return self.name
+
+    @property
+    def elements_formula(self) -> str:
+        """The config's formula."""
+        return self.elements_per_token
+
+    def symbols(self) -> Symbols:
+        """The config's symbols."""
+        return dict(self.constants)
+
+    def stores(self) -> tuple[Store, ...]:
+        """One store, neither K nor V."""
+        return (Store("elements", self.elements_per_token, "kv", self.source),)
+
+    def work(self, mode: str) -> tuple[Work, ...]:
+        """The config's work per pair and per token."""
+        return (
+            Work("pairs", "pair", self.work_per_pair, self.source),
+            Work("tokens", "token", self.work_per_token, self.source),
+        )
+
+    def weights(self) -> tuple[Weights, ...]:
+        """The config's parameters."""
+        return (Weights("weights", self.parameters),)

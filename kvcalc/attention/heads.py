@@ -1,0 +1,110 @@
+"""K and V heads: MHA, MQA, GQA and what decorates them (biases, qk-norm, output gates, sinks)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.attention.memory import Store, Weights, Work
+
+if TYPE_CHECKING:
+    from kvcalc.quantity import Symbols
+
+
+SOURCE_MHA = "Attention Is All You Need (arXiv:1706.03762) sec. 3.2.2"
+SOURCE_GQA = "GQA (arXiv:2305.13245) sec. 2.2"
+SOURCE_MQA = "Fast Transformer Decoding (arXiv:1911.02150) sec. 3"
+
+
+class Heads(NamedTuple):
+    """n_h query heads over n_kv heads of K (d_k wide) and V (d_v wide).
+
+    Shapes per token: K [n_kv, d_k], V [n_kv, d_v]. `bias` names the projections with one, out of "qkvo".
+    `qk_norm`: '' none, 'per_head' one weight vector of d_k for all heads, 'full' one over all heads.
+    """
+
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    v_head_dim: int
+    bias: str = ""
+    qk_norm: str = ""
+    output_gate: bool = False
+    sinks: bool = False
+    kind: str = "heads"
+
+    @property
+    def label(self) -> str:
+        """MHA, MQA or GQA-G."""
+        if self.num_key_value_heads == self.num_attention_heads:
+            return "MHA"
+        return "MQA" if self.num_key_value_heads == 1 else f"GQA-{self.num_key_value_heads}"
+
+    @property
+    def _square(self) -> bool:
+        return self.head_dim == self.v_head_dim
+
+    @property
+    def _n_kv(self) -> str:
+        if self.num_key_value_heads == 1:
+            return ""
+        return "n_h*" if self.num_key_value_heads == self.num_attention_heads else "n_kv*"
+
+    @property
+    def _paper(self) -> str:
+        if self.num_key_value_heads == self.num_attention_heads:
+            return SOURCE_MHA
+        return SOURCE_MQA if self.num_key_value_heads == 1 else SOURCE_GQA
+
+    @property
+    def elements_formula(self) -> str:
+        """2*n_kv*d_h, n_kv being n_h for MHA and 1 for MQA."""
+        if self._square:
+            return f"2*{self._n_kv}d_h"
+        return f"{self._n_kv}(d_k + d_v)" if self._n_kv else "d_k + d_v"
+
+    def symbols(self) -> Symbols:
+        """n_h, n_kv, and d_h or d_k and d_v."""
+        widths = {"d_h": self.head_dim} if self._square else {"d_k": self.head_dim, "d_v": self.v_head_dim}
+        return {"n_h": self.num_attention_heads, "n_kv": self.num_key_value_heads, **widths}
+
+    @property
+    def _widths(self) -> tuple[str, str]:
+        return ("d_h", "d_h") if self._square else ("d_k", "d_v")
+
+    def stores(self) -> tuple[Store, ...]:
+        """K and V."""
+        k, v = self._widths
+        return (Store("K", f"{self._n_kv}{k}", "k", self._paper), Store("V", f"{self._n_kv}{v}", "v", self._paper))
+
+    def work(self, mode: str) -> tuple[Work, ...]:
+        """Scores and values run over n_h heads, never n_kv: GQA saves memory, not FLOPs."""
+        k, v = self._widths
+        source = self._paper
+        gate = (Work("output gate", "token", f"2*d*n_h*{v}", "Qwen3-Next: q_proj is doubled"),) * self.output_gate
+        return (
+            Work("scores", "pair", f"2*n_h*{k}", source),
+            Work("values", "pair", f"2*n_h*{v}", source),
+            Work("q", "token", f"2*d*n_h*{k}", source),
+            Work("k", "token", f"2*d*n_kv*{k}", source, writes=True),
+            Work("v", "token", f"2*d*n_kv*{v}", source, writes=True),
+            Work("o", "token", f"2*n_h*{v}*d", source),
+            *gate,
+        )
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Matrices, biases, norms, gate and sinks."""
+        k, v = self._widths
+        shapes = {"q": f"n_h*{k}", "k": f"n_kv*{k}", "v": f"n_kv*{v}"}
+        parts = [Weights(name, f"d*{shape}", name in "kv") for name, shape in shapes.items()]
+        parts.append(Weights("o", f"n_h*{v}*d"))
+        parts += [Weights(f"{name} bias", shapes[name], name in "kv") for name in "qkv" if name in self.bias]
+        if "o" in self.bias:
+            parts.append(Weights("o bias", "d"))
+        if self.qk_norm:
+            heads = ("", "") if self.qk_norm == "per_head" else ("n_h*", "n_kv*")
+            parts += [Weights("q norm", heads[0] + k), Weights("k norm", heads[1] + k, writes=True)]
+        if self.output_gate:
+            parts.append(Weights("output gate", f"d*n_h*{v}"))
+        if self.sinks:
+            parts.append(Weights("sinks", "n_h"))
+        return tuple(parts)

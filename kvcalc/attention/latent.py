@@ -1,0 +1,124 @@
+"""A latent: multi-head latent attention (MLA), absorbed or naive.
+
+Naive expands the cached latents to K and V of all heads and attends as MHA does; absorbed folds the up-projections
+into the query and the output and attends over the latent itself. Same weights, same output, other work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.attention.memory import Store, Weights, Work
+
+if TYPE_CHECKING:
+    from kvcalc.quantity import Symbols
+
+
+SOURCE = "DeepSeek-V2 (arXiv:2405.04434) sec. 2.1, Table 1"
+SOURCE_ABSORBED = "DeepSeek-V2 (arXiv:2405.04434) sec. 2.1.2: W^UK absorbed into W^UQ, W^UV into W^O"
+SOURCE_NAIVE = "DeepSeek-V2 (arXiv:2405.04434) eq. 10-11: K and V of all heads from the latent"
+
+SOURCE_CROSSOVER = "the two decode costs set equal: absorbed scores are wider, naive ones need the latents expanded"
+
+
+class Latent(NamedTuple):
+    """One latent of d_c and one decoupled RoPE key of d_h^R a token, for n_h heads.
+
+    Shapes per token: latent [d_c], RoPE key [d_h^R]. `q_lora_rank` 0: queries straight from the hidden state;
+    `qk_rope_head_dim` 0: no decoupled key. `attention_bias` puts one on the q and kv down-projections and on o.
+    """
+
+    num_attention_heads: int
+    kv_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    q_lora_rank: int = 0
+    attention_bias: bool = False
+    kind: str = "mla"
+
+    @property
+    def label(self) -> str:
+        """MLA-d_c+d_h^R."""
+        return f"MLA-{self.kv_lora_rank}" + (f"+{self.qk_rope_head_dim}" if self.qk_rope_head_dim else "")
+
+    @property
+    def elements_formula(self) -> str:
+        """d_c + d_h^R: no factor of two, no heads."""
+        return "d_c + d_h^R" if self.qk_rope_head_dim else "d_c"
+
+    def symbols(self) -> Symbols:
+        """n_h, d_c, d_h^R, d_n, d_v, and d_c' with query LoRA."""
+        return {
+            "n_h": self.num_attention_heads,
+            "d_c": self.kv_lora_rank,
+            "d_h^R": self.qk_rope_head_dim,
+            "d_n": self.qk_nope_head_dim,
+            "d_v": self.v_head_dim,
+            **({"d_c'": self.q_lora_rank} if self.q_lora_rank else {}),
+        }
+
+    def stores(self) -> tuple[Store, ...]:
+        """The latent and the RoPE key."""
+        latent = Store("latent", "d_c", "kv", SOURCE)
+        return (latent, Store("RoPE key", "d_h^R", "kv", SOURCE)) if self.qk_rope_head_dim else (latent,)
+
+    def work(self, mode: str) -> tuple[Work, ...]:
+        """Naive work is per key re-expanded; absorbed work is per new token."""
+        if mode == "naive":
+            inner: tuple[Work, ...] = (
+                Work("scores", "pair", "2*n_h*(d_n + d_h^R)", SOURCE_NAIVE),
+                Work("values", "pair", "2*n_h*d_v", SOURCE_NAIVE),
+                Work("expansion of the latents", "key", "2*d_c*n_h*(d_n + d_v)", SOURCE_NAIVE),
+            )
+        else:
+            inner = (
+                Work("scores", "pair", "2*n_h*(d_c + d_h^R)", SOURCE_ABSORBED),
+                Work("values", "pair", "2*n_h*d_c", SOURCE_ABSORBED),
+                Work("absorption into q", "token", "2*n_h*d_n*d_c", SOURCE_ABSORBED),
+                Work("absorption into o", "token", "2*n_h*d_c*d_v", SOURCE_ABSORBED),
+            )
+        width = "n_h*(d_n + d_h^R)"
+        if self.q_lora_rank:
+            query: tuple[Work, ...] = (
+                Work("q down", "token", "2*d*d_c'", SOURCE),
+                Work("q up", "token", f"2*d_c'*{width}", SOURCE),
+            )
+        else:
+            query = (Work("q", "token", f"2*d*{width}", SOURCE),)
+        return (
+            *inner,
+            *query,
+            Work("kv down", "token", "2*d*(d_c + d_h^R)", SOURCE, writes=True),
+            Work("o", "token", "2*n_h*d_v*d", SOURCE),
+        )
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Both modes use the same weights."""
+        width = "n_h*(d_n + d_h^R)"
+        if self.q_lora_rank:
+            query = [Weights("q down", "d*d_c'"), Weights("q norm", "d_c'"), Weights("q up", f"d_c'*{width}")]
+        else:
+            query = [Weights("q", f"d*{width}")]
+        parts = [
+            *query,
+            Weights("kv down", "d*(d_c + d_h^R)", writes=True),
+            Weights("kv norm", "d_c", writes=True),
+            Weights("kv up", "d_c*n_h*(d_n + d_v)"),
+            Weights("o", "n_h*d_v*d"),
+        ]
+        if self.attention_bias:
+            parts += [Weights("q down bias", "d_c'")] if self.q_lora_rank else []
+            parts += [Weights("kv down bias", "d_c + d_h^R", writes=True), Weights("o bias", "d")]
+        return tuple(parts)
+
+    @property
+    def crossover_formula(self) -> str | None:
+        """The most query tokens s, n cached before them, for which absorbed needs no more FLOPs than naive.
+
+        absorbed - naive = 2*n_h*(P*(2*d_c - d_n - d_v) - n*d_c*(d_n + d_v)) with P = s*n + s*(s + 1)/2 pairs, so
+        s is the floor of a square root. None: absorbed is never dearer for these widths.
+        """
+        if 2 * self.kv_lora_rank <= self.qk_nope_head_dim + self.v_head_dim:
+            return None
+        return "(isqrt(b*b + 4*q) - b)//2 where b = 2*n + 1, q = 2*n*d_c*(d_n + d_v)//(2*d_c - d_n - d_v)"

@@ -1,0 +1,76 @@
+"""What every memory answers: what a token leaves behind, the work per pair and per token, and its weights.
+
+A memory knows nothing of windows: it names what drives each work (pairs, tokens, or keys re-expanded) and leaves
+their number to the reach. Adding one is one file beside heads.py and latent.py and a line in MEMORIES below.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from kvcalc.quantity import Symbols
+
+
+class Store(NamedTuple):
+    """Elements that one token leaves behind in one layer. `role` decides its dtype: 'k', 'v', or 'kv' for neither."""
+
+    name: str
+    formula: str
+    role: str
+    source: str
+
+
+class Work(NamedTuple):
+    """FLOPs of one matmul of a layer: per (query, key) pair, per token, or per key re-expanded.
+
+    `writes` marks the work of making what is stored: a layer that shares another's memory does not do it.
+    """
+
+    name: str
+    per: str  # "pair" | "token" | "key"
+    formula: str
+    source: str
+    writes: bool = False
+
+
+class Weights(NamedTuple):
+    """Parameters of one part of an attention layer."""
+
+    name: str
+    formula: str
+    writes: bool = False
+
+
+class Memory(Protocol):
+    """The first axis. Implementations are plain frozen tuples."""
+
+    @property
+    def label(self) -> str:
+        """As tables show it: MHA, GQA-8, MLA-512+64."""
+        ...
+
+    @property
+    def elements_formula(self) -> str:
+        """Elements a token leaves in one layer, as papers write it; equal to the sum of the stores."""
+        ...
+
+    def _asdict(self) -> dict[str, Any]:
+        """Its fields, as any named tuple gives them."""
+        ...
+
+    def symbols(self) -> Symbols:
+        """The numbers of its symbols, the model's hidden size d apart."""
+        ...
+
+    def stores(self) -> tuple[Store, ...]:
+        """What one token leaves behind."""
+        ...
+
+    def work(self, mode: str) -> tuple[Work, ...]:
+        """Its matmuls. `mode`, 'absorbed' or 'naive', matters to latents alone."""
+        ...
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Its parameters."""
+        ...

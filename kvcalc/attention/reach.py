@@ -1,0 +1,182 @@
+"""Reach: which past tokens a query sees, and so how many must be kept. Knows nothing of heads.
+
+Each reach gives six formulas, n counting the token being processed:
+    seen        keys that token n attends to, itself included
+    kept        tokens held in the cache while token n is processed
+    pairs       F(n): (query, key) pairs of a causal prefill of n tokens, the sum of seen(1..n)
+    recomputed  the sum of pairs(1..n): what n steps without a cache attend to
+    touched     distinct keys that a call over s new tokens after p cached ones reads
+    receptive   tokens one layer adds to the receptive field, '' where it is unbounded or blocked
+Every one is checked against a brute-force mask in tests/test_reach.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Union
+
+from kvcalc.quantity import Quantity
+
+if TYPE_CHECKING:
+    from kvcalc.quantity import Symbols
+
+
+class Rules(NamedTuple):
+    """The six formulas of one reach, and where they are stated."""
+
+    seen: str
+    kept: str
+    pairs: str
+    recomputed: str
+    touched: str
+    receptive: str
+    source: str
+
+
+FULL = Rules(
+    seen="n",
+    kept="n",
+    pairs="n*(n + 1)/2",
+    recomputed="n*(n + 1)*(n + 2)/6",
+    touched="p + s",
+    receptive="",
+    source="causal mask: token t sees t keys",
+)
+WINDOW = Rules(
+    seen="min(n, W)",
+    kept="min(n, W)",
+    pairs="m*(m + 1)/2 + (n - m)*W where m = min(n, W)",
+    recomputed="m*(m + 1)*(m + 2)/6 + k*m*(m + 1)/2 + m*k*(k + 1)/2 where m = min(n, W), k = n - m",
+    touched="min(p + s, W + s - 1)",
+    receptive="W",
+    source="Mistral 7B (arXiv:2310.06825) sec. 2: rolling buffer, slot i mod W",
+)
+# The buffer spans (W-1)*delta + 1 tokens: every residue class mod delta is needed by a later query. In `touched` the
+# last min(s, delta) queries lie in different classes, and each earlier one adds one key at most.
+DILATED = Rules(
+    seen="min(ceil_div(n, delta), W)",
+    kept="min(n, (W - 1)*delta + 1)",
+    pairs=("delta*a*(a + 1)/2 + r*(a + 1) + (n - m)*W where m = min(n, W*delta), a = m//delta, r = m - a*delta"),
+    recomputed=(
+        "delta*delta*(a - 1)*a*(a + 1)/6 + delta*(delta + 1)*a*(a + 1)/4"
+        " + r*delta*a*(a + 1)/2 + (a + 1)*r*(r + 1)/2 + k*delta*W*(W + 1)/2 + W*k*(k + 1)/2"
+        " where m = min(n, W*delta), a = m//delta, r = m - a*delta, k = n - m"
+    ),
+    touched=(
+        "min(delta*a*(a + 1)/2 + r*(a + 1) + (p + s - m)*W"
+        " - (delta*b*(b + 1)/2 + q*(b + 1) + (f - j)*W) + s - c, p + s)"
+        " where c = min(s, delta), f = p + s - c, m = min(p + s, W*delta), a = m//delta, r = m - a*delta,"
+        " j = min(f, W*delta), b = j//delta, q = j - b*delta"
+    ),
+    receptive="W*delta",
+    source="Longformer (arXiv:2004.05150) sec. 3.1, figure 2c and the receptive field l*d*w",
+)
+CHUNK = Rules(
+    seen="(n - 1)%C + 1",
+    kept="(n - 1)%C + 1",
+    pairs="a*C*(C + 1)/2 + r*(r + 1)/2 where a = n//C, r = n%C",
+    recomputed=(
+        "C*C*(C + 1)*a*(a - 1)/4 + a*C*(C + 1)*(C + 2)/6 + r*a*C*(C + 1)/2 + r*(r + 1)*(r + 2)/6"
+        " where a = n//C, r = n%C"
+    ),
+    touched="p%C + s",
+    receptive="",
+    source="Llama 4, transformers masking_utils.py chunked_overlay: no look-back over a chunk's edge",
+)
+
+
+class Full(NamedTuple):
+    """Every earlier token."""
+
+    kind: str = "full"
+
+    @property
+    def rules(self) -> Rules:
+        """Its formulas."""
+        return FULL
+
+    @property
+    def label(self) -> str:
+        """As tables show it."""
+        return "full"
+
+    def symbols(self) -> Symbols:
+        """None of its own."""
+        return {}
+
+
+class Window(NamedTuple):
+    """The last W tokens, the current one included; with a dilation, every delta-th of them."""
+
+    sliding_window: int
+    dilation: int = 1
+    kind: str = "window"
+
+    @property
+    def rules(self) -> Rules:
+        """Its formulas; those of a dilated window hold for a dilation of 1 too, the plain ones read easier."""
+        return DILATED if self.dilation > 1 else WINDOW
+
+    @property
+    def label(self) -> str:
+        """As tables show it: SWA-4096, or SWA-512/4 with a dilation of 4."""
+        return f"SWA-{self.sliding_window}" + (f"/{self.dilation}" if self.dilation > 1 else "")
+
+    def symbols(self) -> Symbols:
+        """W and delta."""
+        return {"W": self.sliding_window, "delta": self.dilation}
+
+
+class Chunk(NamedTuple):
+    """The tokens of the current block of C: nothing before the block's edge."""
+
+    attention_chunk_size: int
+    kind: str = "chunk"
+
+    @property
+    def rules(self) -> Rules:
+        """Its formulas."""
+        return CHUNK
+
+    @property
+    def label(self) -> str:
+        """As tables show it."""
+        return f"chunk-{self.attention_chunk_size}"
+
+    def symbols(self) -> Symbols:
+        """C."""
+        return {"C": self.attention_chunk_size}
+
+
+Reach = Union[Full, Window, Chunk]  # noqa: UP007  # a runtime value for the bundle's reader
+
+
+def seen(reach: Reach, n: str = "n") -> Quantity:
+    """Keys the token at position `n` attends to."""
+    return _at("keys seen by token n", reach.rules.seen, reach, {"n": n})
+
+
+def kept(reach: Reach, n: str = "n") -> Quantity:
+    """Tokens the cache holds while token `n` is processed."""
+    return _at("tokens kept", reach.rules.kept, reach, {"n": n})
+
+
+def touched(reach: Reach, p: str, s: str) -> Quantity:
+    """Distinct keys read by a call over `s` new tokens after `p`."""
+    return _at("tokens touched", reach.rules.touched, reach, {"p": p, "s": s})
+
+
+def pairs(reach: Reach, p: str, n: str, *, recomputed: bool = False) -> Quantity:
+    """F(n) - F(p): pairs of tokens p+1..n; `recomputed`: with each of those steps recomputing all before it."""
+    name = "pairs of all recomputed prefixes" if recomputed else "pairs"
+    formula = reach.rules.recomputed if recomputed else reach.rules.pairs
+    upper = _at(f"{name} up to {n}", formula, reach, {"n": n})
+    if p == "0":
+        return upper._replace(name=name)
+    lower = _at(f"{name} up to {p}", formula, reach, {"n": p})
+    return Quantity(name, "F_n - F_p", {"F_n": upper, "F_p": lower})
+
+
+def _at(name: str, formula: str, reach: Reach, at: dict[str, str]) -> Quantity:
+    """The formula with its position symbols bound to expressions of the scope, where these differ."""
+    positions = {symbol: Quantity(symbol, text) for symbol, text in at.items() if symbol != text}
+    return Quantity(name, formula, {**reach.symbols(), **positions}, reach.rules.source)

@@ -1,0 +1,87 @@
+"""The typer app. A command's module is imported when the command is called, not before."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+import typer.main
+from typer.core import TyperGroup
+
+from kvcalc import __version__
+from kvcalc.errors import KvcalcError
+
+COMMANDS = {  # name: its module, and the line that `kvcalc --help` shows
+    "compare": ("kvcalc.cli.compare", "Compare models, or one model rebuilt with every attention variant."),
+    "show": ("kvcalc.cli.show", "Show one model in depth: layers, parameters, cache and FLOPs by part."),
+    "explain": ("kvcalc.cli.explain", "Explain a number: its formula, with numbers, its source."),
+    "list": ("kvcalc.cli.listing", "List the bundled models with their attention."),
+}
+EPILOG = (
+    "Conventions: 1 multiply-add = 2 FLOPs, matmuls only. The context n counts the token being processed: prefill is "
+    "n tokens from nothing, n(n+1)/2 causal pairs; the decode step is the one that processes token n. A window keeps "
+    "min(n, W) tokens. k and m are powers of 1024, GiB is 2^30 bytes.\n\n"
+    "Examples: kvcalc compare deepseek-v2 | kvcalc compare my.yaml --context 128k --format csv | "
+    "kvcalc explain llama-3.1-8b cache_bytes"
+)
+
+
+class LazyGroup(TyperGroup):
+    """Knows its commands by name; imports one when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002  # click's signature
+        """Name the commands in their order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002
+        """Import and build one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(COMMANDS[cmd_name][0])
+        command = typer.main.get_command(module.app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002
+        """Write the commands' lines without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"kvcalc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def kvcalc(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """KV-cache memory and attention FLOPs of any LLM, exact, with the formula shown."""
+
+
+def run() -> None:
+    """Run the command line: exit 0, or 2 with one message on stderr."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `kvcalc list | head` ends as quietly as `cat` does
+    try:
+        typer.main.get_command(app).main(prog_name="kvcalc")
+    except KvcalcError as error:
+        sys.stderr.write(f"kvcalc: {error}\n")
+        sys.exit(2)

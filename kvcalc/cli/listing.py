@@ -1,0 +1,46 @@
+"""`kvcalc list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from kvcalc.cli.output import ColorOption, FormatOption, Output, OutputOption, QuietOption
+
+if TYPE_CHECKING:
+    from kvcalc.report.records import Record
+    from kvcalc.report.table import Table
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def list_(
+    format_: FormatOption = None,
+    output: OutputOption = None,
+    color: ColorOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """List the bundled models with their attention."""
+    from kvcalc.readers.bundle import attention_labels
+
+    records: list[Record] = [
+        {"model": name, "attention": attention, "layers": layers, "source": source}
+        for name, (attention, layers, source) in attention_labels().items()
+    ]
+    out = Output(format_, output, color, quiet)
+
+    def tables() -> list[Table]:
+        from kvcalc.report.table import Column, Table
+
+        columns = [
+            Column(key, tuple(str(record[key]) for record in records), numeric=key == "layers") for key in records[0]
+        ]
+        return [Table("", tuple(columns))]
+
+    def text() -> str:  # plain columns: rich would double the time
+        width = max(len(str(record["model"])) for record in records)
+        return "".join(f"{record['model']!s:{width}}  {record['attention']}\n" for record in records)
+
+    out.write(lambda: records, tables, text)

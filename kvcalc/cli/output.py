@@ -1,0 +1,119 @@
+"""Options that every command shares, and where its result goes: stdout or a file, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+import typer
+
+from kvcalc.errors import KvcalcError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kvcalc.report.records import Record
+    from kvcalc.report.table import Table
+
+Format = Literal["table", "json", "jsonl", "csv", "tsv", "markdown"]
+SUFFIXES: dict[str, Format] = {
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".md": "markdown",
+}
+
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", "-f", envvar="KVCALC_FORMAT", help="Default: table, or what -o's suffix says."),
+]
+OutputOption = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, whole or not at all.")
+]
+ColorOption = Annotated[Literal["auto", "always", "never"], typer.Option("--color", help="Colours in the table.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes or warnings on stderr.")]
+
+
+class Output(NamedTuple):
+    """What the user asked for."""
+
+    format: Format | None
+    path: str | None
+    color: str
+    quiet: bool
+
+    def tell(self, notes: Sequence[str], warnings: Sequence[str] = ()) -> None:
+        """Write notes and warnings on stderr."""
+        if not self.quiet:
+            for label, lines in (("warning", warnings), ("note", notes)):
+                for line in lines:
+                    sys.stderr.write(f"{label}: {line}\n")
+
+    def write(
+        self,
+        records: Callable[[], Sequence[Record]],
+        tables: Callable[[], Sequence[Table]],
+        text: Callable[[], str] | None = None,
+    ) -> None:
+        """Write the result in the format asked for, and make only what that needs; `text` stands for its table."""
+        chosen = self.format or SUFFIXES.get(os.path.splitext(self.path or "")[1].lower(), "table")
+        if chosen == "table":
+            written = text() if text else self._table(tables())
+        elif chosen == "markdown":
+            from kvcalc.report.table import to_markdown
+
+            written = to_markdown(tables())
+        else:
+            from kvcalc.report.records import WRITERS
+
+            written = WRITERS[chosen](records())
+        self.put(written)
+
+    def put(self, text: str) -> None:
+        """Write text to stdout or to the file."""
+        if self.path is None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        else:
+            _replace(self.path, text)
+
+    def _table(self, tables: Sequence[Table]) -> str:
+        from kvcalc.report.table import to_terminal
+
+        terminal = self.path is None and sys.stdout.isatty()
+        plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        color = self.color == "always" or (self.color == "auto" and terminal and not plain)
+        return to_terminal(tables, _width() if terminal else None, color=color)
+
+
+def _width() -> int:
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
+
+
+def _replace(path: str, text: str) -> None:
+    """Write beside the file and rename, so that nobody ever sees half of it."""
+    import tempfile
+
+    folder = os.path.dirname(path) or "."
+    temporary = ""
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # a device or a pipe cannot be renamed over
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            return
+        handle, temporary = tempfile.mkstemp(prefix=".kvcalc-", dir=folder)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise KvcalcError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)

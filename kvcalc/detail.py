@@ -1,0 +1,120 @@
+"""One model in depth, as flat facts: by groups of like layers, by parts of the parameters and of the FLOPs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.analysis import analyze
+from kvcalc.attention.reach import kept, seen
+from kvcalc.model import runs
+from kvcalc.quantity import Quantity, Total
+from kvcalc.workload import MODES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.analysis import Report
+
+
+class Fact(NamedTuple):
+    """One number: of which section, of which part of the model, what it is."""
+
+    section: str  # layers | parameters | flops | summary
+    part: str
+    layers: str  # '0-4 6-10', or '' for the whole model
+    quantity: str
+    value: int | float | None
+
+
+def facts(report: Report) -> list[Fact]:
+    """Everything `kvcalc show` says, in its order."""
+    return [*_layers(report), *_parameters(report), *_flops(report), *_summary(report)]
+
+
+def indices_label(indices: tuple[int, ...]) -> str:
+    """'0-4 6-10'."""
+    return " ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs(indices))
+
+
+def _layers(report: Report) -> Iterator[Fact]:
+    """What each group of like layers stores, keeps and reads."""
+    scope = report.scope
+    cached = report.workload.kv_cache
+    for group in report.spec.groups:
+        where = indices_label(group.indices)
+        feedforward = group.layer.feedforward.label if group.layer.feedforward else "no MLP"
+        for branch in group.layer.branches:
+            part = f"{branch.label}, {feedforward}"
+            symbols = {**branch.memory.symbols(), "d": report.spec.hidden_size}
+            owned = cached and not branch.shares_kv
+            per_token = Quantity("", branch.memory.elements_formula, symbols).evaluate({}) if owned else 0
+            tokens = kept(branch.reach).evaluate(scope) if owned else 0
+            read = seen(branch.reach).evaluate(scope) if cached else 0
+            yield Fact("layers", part, where, "layers", group.layers)
+            yield Fact("layers", part, where, "elements_per_token_per_layer", per_token)
+            yield Fact("layers", part, where, "kept_tokens", tokens)
+            yield Fact("layers", part, where, "decode_read_tokens", read)
+            elements = per_token * tokens * group.layers
+            yield Fact("layers", part, where, "cache_elements_per_sequence", elements)
+
+
+def _parameters(report: Report) -> Iterator[Fact]:
+    for part, value in _parts(report, "parameters"):
+        yield Fact("parameters", part, "", "parameters", value)
+
+
+def _flops(report: Report) -> Iterator[Fact]:
+    """The same parts for a decode step and for the prefill."""
+    for phase in ("decode", "prefill"):
+        merged: dict[str, int] = {}
+        for part, value in _parts(report, f"{phase}_model_flops"):
+            merged[part] = merged.get(part, 0) + value
+        for part, value in merged.items():
+            yield Fact("flops", part, "", f"{phase}_flops", value)
+
+
+def _parts(report: Report, key: str) -> Iterator[tuple[str, int]]:
+    node = report.quantities[key]
+    scope = report.scope
+    if isinstance(node, Total):
+        for part in node.parts:
+            name = part.what.removesuffix(" layer")
+            yield name, part.times * part.node.evaluate(scope)
+
+
+def _summary(report: Report) -> Iterator[Fact]:
+    keys = (
+        "cache_elements_per_token",
+        "cache_bytes_per_token",
+        "cache_elements",
+        "cache_bytes",
+        "decode_cache_read_bytes",
+        "decode_core_flops",
+        "decode_projection_flops",
+        "decode_model_flops",
+        "prefill_core_flops",
+        "prefill_projection_flops",
+        "prefill_model_flops",
+        "parameters",
+        "active_parameters",
+        "weight_bytes",
+        "receptive_field_tokens",
+        "crossover_query_tokens",
+        "answer_cache_bytes",
+        "last_step_model_flops",
+        "answer_core_flops",
+        "answer_projection_flops",
+        "answer_model_flops",
+    )
+    for key in keys:
+        value = report.value(key)
+        if value is not None:
+            yield Fact("summary", report.spec.name, "", key, value)
+    read, core = report.value("decode_cache_read_bytes"), report.value("decode_core_flops")
+    if read and core is not None:
+        yield Fact("summary", report.spec.name, "", "decode_intensity", core / read)
+    if report.value("crossover_query_tokens") is not None and report.workload.kv_cache:
+        for mode in MODES:
+            both = analyze(report.spec, report.workload._replace(mla_decode=mode))
+            flops = (both.value("decode_core_flops") or 0) + (both.value("decode_projection_flops") or 0)
+            yield Fact("summary", report.spec.name, "", f"decode_attention_{mode}_flops", flops)

@@ -1,0 +1,113 @@
+"""Explanations: a quantity's tree of formulas, step by step, from the expressions that computed it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.analysis import analyze
+from kvcalc.comparison import KEYS
+from kvcalc.errors import FormulaError, KvcalcError, did_you_mean
+from kvcalc.formula import parse
+from kvcalc.quantity import steps
+from kvcalc.workload import MODES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kvcalc.analysis import Report
+
+RATIOS = {"decode_intensity": ("decode_core_flops", "decode_cache_read_bytes")}
+
+
+class Line(NamedTuple):
+    """One step of the explanation of `quantity`; `depth` 0 is the quantity itself."""
+
+    quantity: str
+    depth: int
+    name: str
+    formula: str
+    with_numbers: str
+    result: int | float
+    source: str
+
+
+def explain(report: Report, quantity: str | None) -> list[Line]:
+    """Explain one quantity by its row key, or every one that applies."""
+    known = {key: None for key, node in report.quantities.items() if node is not None}
+    known.update(dict.fromkeys(RATIOS))
+    if quantity is None:
+        return [line for key in known for line in _lines(report, key)]
+    if quantity not in known:
+        if quantity in KEYS or quantity in report.quantities:
+            raise KvcalcError(f"{quantity} of {report.spec.name} is no result of a formula here")
+        hint = did_you_mean(quantity, known) or f"one of {', '.join(known)}"
+        raise KvcalcError(f"no quantity {quantity!r} to explain", hint)
+    lines = list(_lines(report, quantity))
+    if quantity.startswith("decode_") and report.quantities.get("crossover_query_tokens"):
+        lines += _other_mode(report, quantity)
+    return lines
+
+
+def _other_mode(report: Report, key: str) -> Iterator[Line]:
+    """The same quantity with latents attended to the other way, and where the two cross."""
+    other = next(mode for mode in MODES if mode != report.workload.mla_decode)
+    alternative = analyze(report.spec, report.workload._replace(mla_decode=other))
+    for line in _lines(alternative, key):
+        yield line if line.depth else line._replace(name=f"{key}, --mla-decode {other}")
+    yield from _lines(report, "crossover_query_tokens")
+
+
+def _lines(report: Report, key: str) -> Iterator[Line]:
+    scope = report.scope
+    if key in RATIOS:
+        top, bottom = RATIOS[key]
+        a, b = report.value(top), report.value(bottom)
+        if a is not None and b:
+            yield Line(key, 0, key, f"{top} / {bottom}", f"{a} / {b}", a / b, "FLOPs per byte of cache read")
+        return
+    node = report.quantities[key]
+    if node is not None:
+        for step in steps(node, scope):
+            yield Line(key, *step)
+
+
+MEANINGS = {
+    "n": "tokens of context, the one being processed included",
+    "K": "tokens cached before the prefill",
+    "B": "sequences in the batch",
+    "S": "tokens of the shared prefix",
+    "T": "tokens of the answer",
+    "d": "hidden_size",
+    "V": "vocab_size",
+    "n_h": "num_attention_heads",
+    "n_kv": "num_key_value_heads",
+    "d_h": "head_dim",
+    "d_k": "head_dim of K",
+    "d_v": "head_dim of V",
+    "d_c": "kv_lora_rank, the latent",
+    "d_c'": "q_lora_rank",
+    "d_h^R": "qk_rope_head_dim",
+    "d_n": "qk_nope_head_dim",
+    "W": "sliding_window",
+    "C": "attention_chunk_size",
+    "delta": "dilation",
+    "d_ff": "intermediate_size",
+    "E": "num_experts",
+    "k": "num_experts_per_tok",
+    "d_e": "moe_intermediate_size, or the embedding's width",
+    "d_s": "width of the shared experts",
+}
+
+
+def symbols(lines: Iterable[Line]) -> dict[str, str]:
+    """What the symbols in these formulas mean."""
+    used = {name for line in lines if line.depth or line.quantity not in RATIOS for name in _symbols(line)}
+    return {symbol: meaning for symbol, meaning in MEANINGS.items() if symbol in used}
+
+
+def _symbols(line: Line) -> tuple[str, ...]:
+    """Symbols of one formula; a total's line names its parts instead."""
+    try:
+        return parse(line.formula).symbols()
+    except FormulaError:
+        return ()

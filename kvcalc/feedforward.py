@@ -1,0 +1,110 @@
+"""What stands behind attention in a layer: a plain or gated MLP, or a mixture of experts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Union
+
+from kvcalc.attention.memory import Weights, Work
+
+if TYPE_CHECKING:
+    from kvcalc.quantity import Symbols
+
+
+SOURCE_MLP = "one matmul is 2 FLOPs a weight and token"
+SOURCE_MOE = "DeepSeekMoE (arXiv:2401.06066) sec. 3; Mixtral (arXiv:2401.04088) sec. 2.1"
+
+
+class Dense(NamedTuple):
+    """Up, down and, where gated, gate matrices of width d_ff."""
+
+    intermediate_size: int
+    gated: bool
+    bias: bool = False
+    kind: str = "dense"
+
+    @property
+    def label(self) -> str:
+        """As tables show it."""
+        return f"{'gated ' if self.gated else ''}MLP {self.intermediate_size}"
+
+    def symbols(self) -> Symbols:
+        """d_ff."""
+        return {"d_ff": self.intermediate_size}
+
+    def flops(self) -> tuple[Work, ...]:
+        """Three matmuls where gated, else two."""
+        return (Work("MLP", "token", "6*d*d_ff" if self.gated else "4*d*d_ff", SOURCE_MLP),)
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Matrices and biases."""
+        matrices = Weights("MLP", "3*d*d_ff" if self.gated else "2*d*d_ff")
+        biases = Weights("MLP bias", "2*d_ff + d" if self.gated else "d_ff + d")
+        return (matrices, biases) if self.bias else (matrices,)
+
+    def idle_weights(self) -> tuple[Weights, ...]:
+        """Every token visits all of it."""
+        return ()
+
+
+class Experts(NamedTuple):
+    """E routed experts of width d_e, k of them a token, a router, and shared experts of d_s in all."""
+
+    num_experts: int
+    num_experts_per_tok: int
+    moe_intermediate_size: int
+    gated: bool
+    shared_intermediate_size: int = 0
+    shared_gate: bool = False
+    shared_bias: bool = False
+    expert_bias: bool = False
+    router_bias: bool = False
+    kind: str = "moe"
+
+    @property
+    def label(self) -> str:
+        """As tables show it."""
+        shared = f" + shared {self.shared_intermediate_size}" if self.shared_intermediate_size else ""
+        return f"MoE {self.num_experts_per_tok} of {self.num_experts} x {self.moe_intermediate_size}{shared}"
+
+    def symbols(self) -> Symbols:
+        """E, k, d_e, and d_s where there are shared experts."""
+        routed = {"E": self.num_experts, "k": self.num_experts_per_tok, "d_e": self.moe_intermediate_size}
+        return {**routed, "d_s": self.shared_intermediate_size} if self.shared_intermediate_size else routed
+
+    def flops(self) -> tuple[Work, ...]:
+        """Only the experts a token visits."""
+        matmuls = 6 if self.gated else 4
+        parts = [
+            Work("routed experts", "token", f"{matmuls}*d*d_e*k", SOURCE_MOE),
+            Work("router", "token", "2*d*E", SOURCE_MOE),
+        ]
+        if self.shared_intermediate_size:
+            parts.append(Work("shared experts", "token", f"{matmuls}*d*d_s", SOURCE_MOE))
+        if self.shared_gate:
+            parts.append(Work("shared expert gate", "token", "2*d", "Qwen2-MoE: a sigmoid gate on the shared expert"))
+        return tuple(parts)
+
+    def _expert(self) -> str:
+        matrices = "3*d*d_e" if self.gated else "2*d*d_e"
+        biases = (" + 2*d_e + d" if self.gated else " + d_e + d") if self.expert_bias else ""
+        return f"({matrices}{biases})"
+
+    def weights(self) -> tuple[Weights, ...]:
+        """All experts, the router and what is shared. A correction bias that is a buffer is no parameter."""
+        parts = [Weights("routed experts", f"E*{self._expert()}"), Weights("router", "d*E")]
+        if self.router_bias:
+            parts.append(Weights("router bias", "E"))
+        if self.shared_intermediate_size:
+            parts.append(Weights("shared experts", "3*d*d_s" if self.gated else "2*d*d_s"))
+            if self.shared_bias:
+                parts.append(Weights("shared experts' bias", "2*d_s + d" if self.gated else "d_s + d"))
+        if self.shared_gate:
+            parts.append(Weights("shared expert gate", "d"))
+        return tuple(parts)
+
+    def idle_weights(self) -> tuple[Weights, ...]:
+        """Experts a token does not visit."""
+        return (Weights("experts not visited", f"(E - k)*{self._expert()}"),)
+
+
+FeedForward = Union[Dense, Experts]  # noqa: UP007  # a runtime value for the bundle's reader

@@ -1,0 +1,95 @@
+"""A quantity is a named formula with its model's numbers bound to its symbols; a total is a sum of named parts.
+
+What is left free (n, p, s, B ...) is the workload's and comes in a scope at evaluation, so one tree serves every
+workload: evaluated for its value, walked by `steps` for its explanation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.formula import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import TypeAlias
+
+    Scope: TypeAlias = Mapping[str, int]
+    Node: TypeAlias = "Quantity | Total"
+    Symbols: TypeAlias = Mapping[str, int | Node]
+
+
+class Quantity(NamedTuple):
+    """One formula. A symbol is bound to a number or to a quantity of its own; the rest come from the scope."""
+
+    name: str
+    formula: str
+    symbols: Symbols = {}  # noqa: RUF012  # never mutated: a NamedTuple default
+    source: str = ""
+
+    def evaluate(self, scope: Scope) -> int:
+        """The exact value in this scope."""
+        return parse(self.formula).evaluate(self.bind(scope))
+
+    def bind(self, scope: Scope) -> dict[str, int]:
+        """The scope with this quantity's own symbols put in; inner quantities are evaluated in the scope around."""
+        local = dict(scope)
+        for symbol, value in self.symbols.items():
+            local[symbol] = value if isinstance(value, int) else value.evaluate(scope)
+        return local
+
+
+class Part(NamedTuple):
+    """`times` times a quantity, as in '52 layers of this kind'."""
+
+    times: int
+    what: str
+    node: Node
+
+
+class Total(NamedTuple):
+    """A sum of named parts."""
+
+    name: str
+    parts: tuple[Part, ...]
+
+    def evaluate(self, scope: Scope) -> int:
+        """The exact sum in this scope."""
+        return sum(part.times * part.node.evaluate(scope) for part in self.parts if part.times)
+
+
+class Step(NamedTuple):
+    """One line of an explanation: `depth` is its place in the tree."""
+
+    depth: int
+    name: str
+    formula: str
+    with_numbers: str
+    result: int
+    source: str
+
+
+def steps(node: Node, scope: Scope, depth: int = 0, count: int = 1) -> Iterator[Step]:
+    """Explain a quantity from the top down. What is shown is what was computed: it is the same tree."""
+    prefix = f"{count} x " if count != 1 else ""
+    value = node.evaluate(scope)
+    if isinstance(node, Total):
+        terms = [(f"{part.times} x " if part.times != 1 else "", part) for part in node.parts if part.times]
+        formula = " + ".join(f"{times}{_named(part)}" for times, part in terms) or "0"
+        numbers = " + ".join(f"{times}{part.node.evaluate(scope)}" for times, part in terms) or "0"
+        yield Step(depth, prefix + node.name, formula, numbers, value, "")
+        for _, part in terms:
+            yield from steps(part.node._replace(name=_named(part)), scope, depth + 1)
+        return
+    local = node.bind(scope)
+    formula_ = parse(node.formula)
+    yield Step(depth, prefix + node.name, node.formula, formula_.with_numbers(local), value, node.source)
+    used = set(formula_.symbols())
+    for symbol, inner in node.symbols.items():
+        if symbol in used and not isinstance(inner, int):
+            named = inner if inner.name == symbol else inner._replace(name=f"{symbol}: {inner.name}")
+            yield from steps(named, scope, depth + 1)
+
+
+def _named(part: Part) -> str:
+    return f"{part.what}" if part.what else part.node.name

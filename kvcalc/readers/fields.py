@@ -1,0 +1,158 @@
+"""The fields of one Hugging Face config: what it says, under any of a field's names, else its class's default.
+
+Every look-up is remembered with where the value came from, which is what `show --provenance` prints.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.errors import did_you_mean
+from kvcalc.formula import parse
+
+if TYPE_CHECKING:
+    from kvcalc.errors import ConfigError
+    from kvcalc.readers.text import Document, Place
+
+LAYER_TYPES = {"full_attention": "full", "sliding_attention": "sliding", "chunked_attention": "chunked"}
+NEARLY = 0.8
+
+
+class Fields:
+    """`config` is the mapping at `place` in the document; `facts` are its class's defaults and names."""
+
+    def __init__(self, document: Document, place: Place, facts: dict[str, Any], version: str) -> None:
+        self.document = document
+        self.place = place
+        data = document.data
+        for step in place:
+            data = data[step]
+        self.config: dict[str, Any] = data
+        self._facts = facts
+        self._version = version
+        self._derived: dict[str, Any] = {}
+        self.origins: dict[str, str] = {}
+        self.used: dict[str, Place] = {}
+
+    def derive(self, derived: dict[str, Any]) -> None:
+        """Add fields of the reader's own."""
+        self._derived = derived
+
+    def error(self, name: str, message: str, hint: str = "") -> ConfigError:
+        """Make an error at a field."""
+        key = self._key(name) or name
+        return self.document.error((*self.place, key), f"{key}: {message}", hint)
+
+    def _key(self, name: str) -> str | None:
+        """Return the key that gives this field in this file."""
+        names: list[str] = self._facts["names"].get(name, [name])
+        return next((candidate for candidate in names if candidate in self.config), None)
+
+    def given(self, name: str) -> bool:
+        """Whether the file says it."""
+        return self._key(name) is not None
+
+    def raw(self, name: str) -> Any:  # noqa: ANN401  # whatever the file holds
+        """Return the value as given, else the default, and remember which."""
+        if name in self._derived:
+            return self._derived[name]
+        key = self._key(name)
+        if key is None:
+            value = self._facts["defaults"].get(name)
+            if name in self._facts["defaults"]:
+                self.origins[name] = f"default of {self._facts['class']} (transformers {self._version}): {value}"
+            return value
+        value = self.config[key]
+        if value is None and name in self._facts["not_null"]:
+            raise self.error(name, f"null, but {self._facts['class']} needs a number")
+        line, _ = self.document.mark((*self.place, key))
+        self.origins[name] = f"{key}: {value}, line {line}"
+        self.used[name] = (*self.place, key)
+        return value
+
+    def optional(self, name: str) -> int | None:
+        """Return a whole number from 0, or None."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self.error(name, f"{value!r} is not a whole number from 0")
+        return value
+
+    def number_or_zero(self, name: str) -> int:
+        """Return a whole number from 0; absence is an error."""
+        value = self.optional(name)
+        if value is None:
+            raise self.document.error(self.place, f"missing field {name!r}")
+        return value
+
+    def number(self, name: str) -> int:
+        """Return a whole number from 1."""
+        value = self.number_or_zero(name)
+        if value == 0:
+            raise self.error(name, "0 is too small", "at least 1")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """Return true or false; null is false."""
+        value = self.raw(name)
+        if not isinstance(value, bool | None):
+            raise self.error(name, f"{value!r} is not true or false")
+        return bool(value)
+
+    def integers(self, name: str) -> list[int] | None:
+        """Return a list of whole numbers, or None."""
+        value = self.raw(name)
+        if value is not None and not (isinstance(value, list) and all(isinstance(item, int) for item in value)):
+            raise self.error(name, "not a list of whole numbers")
+        return value
+
+    def layer_types(self) -> list[str] | None:
+        """Return layer_types as 'full', 'sliding' and 'chunked', or None where absent."""
+        value = self.raw("layer_types")
+        if value is None:
+            return None
+        layers = self.number("num_hidden_layers")
+        if not isinstance(value, list) or len(value) != layers:
+            raise self.error("layer_types", f"not a list of {layers} names, one a layer")
+        for at, name in enumerate(value):
+            if not isinstance(name, str) or name not in LAYER_TYPES:
+                place = (*self.place, "layer_types", at)
+                hint = did_you_mean(str(name), LAYER_TYPES) or f"known: {', '.join(LAYER_TYPES)}"
+                raise self.document.error(place, f"the layer type {name!r} is not understood", hint)
+        return [LAYER_TYPES[name] for name in value]
+
+    def checked_window(self, kinds: list[str], window: int | None) -> list[str]:
+        """Refuse sliding layers without a window in use."""
+        if window is None and "sliding" in kinds:
+            raise self.error("layer_types", "has sliding layers, but no window is in use", "see use_sliding_window")
+        return kinds
+
+    def first(self, alternatives: tuple[str, ...]) -> tuple[Any, str]:
+        """Return the first alternative that is not null, with where it came from."""
+        for alternative in alternatives:
+            formula = parse(alternative)
+            names = formula.symbols()
+            if names == (alternative,):
+                value = self.raw(alternative)
+                if value is not None:
+                    return value, self.origins.get(alternative, "decided by the reader")
+            elif all(self.optional(name) is not None for name in names):
+                numbers = {name: self.number_or_zero(name) for name in names}
+                return formula.evaluate(numbers), f"{alternative} = {formula.with_numbers(numbers)}"
+        raise self.document.error(self.place, f"missing field {alternatives[0]!r}")
+
+    def check_typos(self) -> None:
+        """Refuse a key that is nearly a known one where that one is absent: it would silently be the default."""
+        from difflib import SequenceMatcher
+
+        names = set(self._facts["defaults"]) | {name for names in self._facts["names"].values() for name in names}
+        absent = [name for name in names if not self.given(name)]
+        for key in self.config:
+            if key in names or key.startswith("_"):
+                continue
+            for name in absent:
+                matcher = SequenceMatcher(None, key, name)
+                if matcher.quick_ratio() > NEARLY and matcher.ratio() > 0.9:
+                    message = f"unknown key {key!r}, and {name!r} is absent"
+                    raise self.document.error((*self.place, key), message, f"did you mean {name}?")

@@ -1,0 +1,107 @@
+"""From a source, as the user names it, to models: a bundled name, a file, or '-' for stdin."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.readers import bundle
+
+if TYPE_CHECKING:
+    from kvcalc.model import ModelSpec
+    from kvcalc.readers.huggingface import Origins
+    from kvcalc.readers.text import Document, Place
+
+FILE_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+class Origin(NamedTuple):
+    """Where one number of a model came from."""
+
+    field: str
+    value: str
+    origin: str
+
+
+def load(source: str) -> list[ModelSpec]:
+    """Read every model of a source. What ships with kvcalc was validated when it was built, and is not again."""
+    if (name := _bundled_name(source)) is not None:
+        return [bundle.read(name)]
+    return [spec for spec, _ in _read_file(source)]
+
+
+def load_with_origins(source: str) -> list[tuple[ModelSpec, tuple[Origin, ...]]]:
+    """Read every model of a source with the origin of each of its numbers."""
+    if (name := _bundled_name(source)) is not None:
+        return _read_file(bundle.config_path(name))
+    return _read_file(source)
+
+
+def _bundled_name(source: str) -> str | None:
+    """Return the bundled model that a source means, or None where it is a file."""
+    if source == "-" or os.path.isfile(source):
+        return None
+    names = bundle.names()
+    if source in names:
+        return source
+    if source.lower().endswith(FILE_SUFFIXES) or source.startswith((".", "/", "~")):
+        return None  # a file that cannot be read: the file reader says why
+    name = bundle.short_name(source)
+    if name in names:
+        return name
+    hint = did_you_mean(name, names) or "`kvcalc list` names the bundled models; a file works too"
+    raise KvcalcError(f"unknown model {source!r}: neither bundled nor a file", hint)
+
+
+def _read_file(path: str) -> list[tuple[ModelSpec, tuple[Origin, ...]]]:
+    from kvcalc.readers.huggingface import to_native
+    from kvcalc.readers.native import read_native
+    from kvcalc.readers.text import read_documents
+
+    models = []
+    documents = read_documents(path)
+    for at, document in enumerate(documents):
+        origins: Origins = {}
+        native = document
+        if "model_type" in document.data:
+            name = _name(document, path) + (f"-{at + 1}" if len(documents) > 1 else "")
+            native, origins = to_native(document, name)
+        elif "architectures" in document.data and "attention" not in document.data:
+            hint = "a Hugging Face config names its model_type; a native one describes its attention"
+            raise document.error((), "missing field 'model_type'", hint)
+        models.append((read_native(native), tuple(_origins(native, origins))))
+    return models
+
+
+def _name(document: Document, path: str) -> str:
+    """Name a Hugging Face model by its own `name`, else by its file or, for config.json, the folder."""
+    given = document.data.get("name")
+    if isinstance(given, str):
+        return given
+    if path == "-":
+        return "stdin"
+    stem = os.path.basename(path).rsplit(".", 1)[0]
+    folder = os.path.basename(os.path.dirname(os.path.abspath(path)))
+    name = folder if stem == "config" and folder else stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or str(document.data["model_type"])
+
+
+def _origins(document: Document, origins: Origins) -> list[Origin]:
+    """Every number and flag of a native document, in its order, with where it came from."""
+    found = []
+
+    def walk(value: Any, place: Place) -> None:  # noqa: ANN401  # a document's values
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(inner, (*place, key))
+        elif not isinstance(value, list) or place in origins:
+            field = ".".join(str(step) for step in place)
+            shown = "".join(map(str, value)) if isinstance(value, list) else str(value)
+            line, _ = document.mark(place)
+            origin = origins.get(place) or (f"line {line}" if not origins else "the model type's own")
+            found.append(Origin(field, shown, origin))
+
+    walk({key: value for key, value in document.data.items() if key != "name"}, ())
+    return found

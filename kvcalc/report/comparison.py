@@ -1,0 +1,116 @@
+"""The comparison as a table: what an architect wants at a glance first, the rest as the width allows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.report.table import Column, Table
+from kvcalc.report.units import bytes_binary, count, decimal, ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvcalc.analysis import Report
+    from kvcalc.comparison import Comparison, Row
+    from kvcalc.workload import Workload
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One line a report."""
+    rows, reports = comparison.rows(), comparison.reports
+    contexts = {report.workload.context_tokens for report in reports}
+    several = len({report.spec.name for report in reports}) > 1 or any(
+        report.variant == "configured" for report in reports[1:]
+    )
+    rebuilt = any(report.variant != "configured" for report in reports)
+
+    def text(header: str, key: str, rank: int) -> Column:
+        return Column(header, tuple(str(row[key]) for row in rows), numeric=False, rank=rank)
+
+    def number(header: str, key: str, write: Callable[[int | None], str], rank: int) -> Column:
+        return Column(header, tuple(write(_whole(row, key)) for row in rows), rank=rank)
+
+    def attention(phase: str, rank: int) -> Column:
+        sums = [_sum(row, f"{phase}_core_flops", f"{phase}_projection_flops") for row in rows]
+        header = {"decode": "decode step\nattn FLOPs", "prefill": "prefill\nattn FLOPs", "answer": "answer\nattn FLOPs"}
+        return Column(header[phase], tuple(decimal(value) for value in sums), rank=rank)
+
+    columns = [
+        *([text("model", "model", 0)] if several else []),
+        *([text("variant", "variant", 0)] if rebuilt or not several else []),
+        Column("cache a token", tuple(cache_formula(report) for report in reports), numeric=False, rank=5),
+        text("attention", "attention", 7),
+        *([number("context\ntokens", "context_tokens", count, 0)] if len(contexts) > 1 else []),
+        number("elements\na token", "cache_elements_per_token", count, 1),
+        number("bytes\na token", "cache_bytes_per_token", count, 6),
+        number("cache", "cache_bytes", bytes_binary, 0),
+        Column("ratio", tuple(ratio(_float(row, "cache_ratio")) for row in rows), rank=2),
+        attention("decode", 3),
+        attention("prefill", 4),
+        *([attention("answer", 4)] if reports[0].workload.generate_tokens else []),
+        number("decode step\nall FLOPs", "decode_model_flops", decimal, 9),
+        number("prefill\nall FLOPs", "prefill_model_flops", decimal, 10),
+        Column("decode\nFLOPs/B", tuple(decimal(_float(row, "decode_intensity")) for row in rows), rank=11),
+        number("parameters", "parameters", count, 8),
+        number("cache\nbytes", "cache_bytes", count, 12),
+        number("weights", "weight_bytes", bytes_binary, 13),
+    ]
+    return Table(_title(reports[0], contexts, several=several), tuple(columns))
+
+
+def cache_formula(report: Report) -> str:
+    """The formula of elements per token in the papers' symbols, over all layers: '2*n_kv*d_h*l'."""
+    node = report.quantities["cache_elements_per_token"]
+    parts = getattr(node, "parts", ())
+    if not parts:
+        return "0"
+    counts: dict[tuple[str, tuple[tuple[str, int], ...]], int] = {}
+    for part in parts:
+        like = (part.node.formula, tuple(sorted(part.node.symbols.items())))
+        counts[like] = counts.get(like, 0) + part.times
+    written = {formula: _product(formula) for formula, _ in counts}
+    if len(counts) == 1 and sum(counts.values()) == report.spec.layers:
+        return f"{written[parts[0].node.formula]}*l"
+    return " + ".join(f"{times}*{written[formula]}" for (formula, _), times in counts.items())
+
+
+def _product(formula: str) -> str:
+    """The formula as a factor of a product, without blanks."""
+    tight = formula.replace(" ", "")
+    return f"({tight})" if "+" in tight or "-" in tight else tight
+
+
+def _title(report: Report, contexts: set[int], *, several: bool) -> str:
+    workload = report.workload
+    parts = [] if several else [report.spec.name]
+    if len(contexts) == 1:
+        parts.append(f"context {workload.context_tokens:,} tokens")
+    if workload.cached_tokens:
+        parts.append(f"{workload.cached_tokens:,} cached + {workload.prompt_tokens:,} new")
+    if workload.generate_tokens:
+        parts.append(f"answer {workload.generate_tokens:,} tokens")
+    return ", ".join([*parts, *_setting(workload)])
+
+
+def _setting(workload: Workload) -> list[str]:
+    told = [f"batch {workload.batch:,}", f"cache {workload.cache_dtype}"]
+    if workload.shared_prefix_tokens:
+        told.append(f"shared prefix {workload.shared_prefix_tokens:,} tokens")
+    if not workload.kv_cache:
+        told.append("no KV cache")
+    return told
+
+
+def _whole(row: Row, key: str) -> int | None:
+    value = row[key]
+    return value if isinstance(value, int) else None
+
+
+def _float(row: Row, key: str) -> float | None:
+    value = row[key]
+    return value if isinstance(value, float) else None
+
+
+def _sum(row: Row, *keys: str) -> int | None:
+    values = [_whole(row, key) for key in keys]
+    return None if None in values else sum(value for value in values if value is not None)

@@ -1,0 +1,130 @@
+"""`show` as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.report.table import Column, Table
+from kvcalc.report.units import bytes_binary, count, decimal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvcalc.analysis import Report
+    from kvcalc.detail import Fact
+    from kvcalc.readers.load import Origin
+
+SAID = {
+    "cache_elements_per_token": "elements that one new token stores",
+    "cache_bytes_per_token": "bytes that one new token stores",
+    "cache_elements": "elements kept at this context",
+    "cache_bytes": "cache at this context",
+    "decode_cache_read_bytes": "cache that a decode step reads",
+    "decode_intensity": "intensity of decode attention (core FLOPs a byte read)",
+    "parameters": "parameters",
+    "active_parameters": "parameters that a token visits",
+    "weight_bytes": "weights",
+    "receptive_field_tokens": "receptive field, W x layers, tokens",
+    "crossover_query_tokens": "most query tokens for which absorbed MLA is no dearer than naive",
+    "decode_attention_absorbed_flops": "decode step, attention in all, MLA absorbed, FLOPs",
+    "decode_attention_naive_flops": "decode step, attention in all, MLA naive, FLOPs",
+    "answer_cache_bytes": "cache at the end of the answer",
+    "answer_model_flops": "the whole answer, FLOPs",
+    "last_step_model_flops": "its last step, FLOPs",
+}
+
+
+def detail_tables(report: Report, facts: Sequence[Fact]) -> list[Table]:
+    """Layers, parameters, FLOPs and what sums them up."""
+    return [_layers(report, facts), _parameters(facts), _flops(facts), _summary(facts)]
+
+
+def _layers(report: Report, facts: Sequence[Fact]) -> Table:
+    groups: dict[tuple[str, str], dict[str, int]] = {}
+    for fact in facts:
+        if fact.section == "layers":
+            groups.setdefault((fact.part, fact.layers), {})[fact.quantity] = int(fact.value or 0)
+
+    def numbers(header: str, quantity: str, rank: int) -> Column:
+        return Column(header, tuple(count(group[quantity]) for group in groups.values()), rank=rank)
+
+    spec, workload = report.spec, report.workload
+    title = f"{spec.name}: {spec.attention}, {spec.layers} layers, context {workload.context_tokens:,} tokens"
+    left_out = (f"The {spec.left_out} are left out: the numbers are the language model's.",) if spec.left_out else ()
+    source = (f"Source: {spec.source}",) if spec.source else ()
+    columns = (
+        numbers("layers", "layers", 0),
+        Column("kind", tuple(part for part, _ in groups), numeric=False),
+        numbers("stores elements\na token and layer", "elements_per_token_per_layer", 1),
+        numbers("keeps\ntokens", "kept_tokens", 2),
+        numbers("reads\ntokens", "decode_read_tokens", 3),
+        numbers("cache elements\na sequence", "cache_elements_per_sequence", 4),
+        Column("where", tuple(_short(where) for _, where in groups), numeric=False, rank=5),
+    )
+    return Table(title, columns, (*source, *left_out))
+
+
+def _short(where: str) -> str:
+    words = where.split(" ")
+    return where if len(words) <= 4 else f"{' '.join(words[:3])} ... {words[-1]}"
+
+
+def _parameters(facts: Sequence[Fact]) -> Table:
+    found = [(fact.part, int(fact.value or 0)) for fact in facts if fact.section == "parameters"]
+    total = sum(value for _, value in found)
+    names = (*(part for part, _ in found), "total")
+    values = (*(value for _, value in found), total)
+    columns = (
+        Column("parameters", names, numeric=False),
+        Column("number", tuple(count(value) for value in values)),
+        Column("share", tuple(_percent(value, total) for value in values), rank=1),
+    )
+    return Table("", columns)
+
+
+def _percent(value: int, total: int) -> str:
+    return f"{100 * value / total:.1f} %" if total else "-"
+
+
+def _flops(facts: Sequence[Fact]) -> Table:
+    parts: dict[str, dict[str, int]] = {}
+    for fact in facts:
+        if fact.section == "flops":
+            parts.setdefault(fact.part, {})[fact.quantity] = int(fact.value or 0)
+    totals = {phase: sum(part.get(phase, 0) for part in parts.values()) for phase in ("decode_flops", "prefill_flops")}
+    rows = [*parts.items(), ("total", totals)]
+    columns = [Column("FLOPs", tuple(name for name, _ in rows), numeric=False)]
+    for phase, header in (("decode_flops", "decode step"), ("prefill_flops", "prefill")):
+        values = [values.get(phase, 0) for _, values in rows]
+        columns.append(Column(header, tuple(decimal(value) for value in values)))
+        columns.append(Column("share", tuple(_percent(value, totals[phase]) for value in values), rank=1))
+        columns.append(Column(f"{header}, exact", tuple(count(value) for value in values), rank=2))
+    return Table("", tuple(columns))
+
+
+def _summary(facts: Sequence[Fact]) -> Table:
+    told = [fact for fact in facts if fact.section == "summary" and fact.quantity in SAID]
+    columns = (
+        Column("in all", tuple(SAID[fact.quantity] for fact in told), numeric=False),
+        Column("", tuple(_value(fact) for fact in told)),
+        Column("exact", tuple(count(fact.value) if isinstance(fact.value, int) else "" for fact in told), rank=1),
+    )
+    return Table("", columns)
+
+
+def _value(fact: Fact) -> str:
+    if fact.quantity.endswith("_bytes"):
+        return bytes_binary(int(fact.value or 0))
+    if fact.quantity.endswith("_flops") or isinstance(fact.value, float):
+        return decimal(fact.value)
+    return count(int(fact.value or 0))
+
+
+def origin_table(name: str, origins: Sequence[Origin]) -> Table:
+    """Where every number of a model came from."""
+    columns = (
+        Column("field", tuple(origin.field for origin in origins), numeric=False),
+        Column("value", tuple(origin.value for origin in origins)),
+        Column("from", tuple(origin.origin for origin in origins), numeric=False),
+    )
+    return Table(f"{name}: where each number came from", columns)

@@ -1,0 +1,103 @@
+"""Tables for people, in the terminal with rich or as Markdown. No digit is ever cut, at any width.
+
+A table is columns in order of importance: a narrow terminal gets the first ones that fit, a pipe gets them all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Column(NamedTuple):
+    """A header (lines of it), its cells, whether they are numbers, and its rank: 0 is always shown."""
+
+    header: str
+    cells: tuple[str, ...]
+    numeric: bool = True
+    rank: int = 0
+
+    @property
+    def width(self) -> int:
+        """Characters its widest line needs."""
+        return max(len(line) for text in (self.header, *self.cells) for line in text.split("\n"))
+
+
+class Table(NamedTuple):
+    """A title, columns in the order they are shown, and lines after them."""
+
+    title: str
+    columns: tuple[Column, ...]
+    footer: tuple[str, ...] = ()
+
+
+def fitting(columns: Sequence[Column], width: int | None) -> list[Column]:
+    """Choose the columns that fit into `width` characters by their rank; None: all of them."""
+    if width is None:
+        return list(columns)
+    chosen = {column.header for column in columns if column.rank == 0}
+    for column in sorted(columns, key=lambda column: column.rank):
+        tried = [other for other in columns if other.header in chosen or other is column]
+        if column.rank and sum(other.width for other in tried) + 2 * (len(tried) - 1) <= width:
+            chosen.add(column.header)
+    return [column for column in columns if column.header in chosen]
+
+
+def to_terminal(tables: Sequence[Table], width: int | None, *, color: bool) -> str:
+    """Draw with rich. `width` None: a pipe or a file, as wide as it takes."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = []
+    for table in tables:
+        columns = fitting(table.columns, width)
+        needed = sum(column.width for column in columns) + 2 * len(columns)
+        lines = [table.title, *table.footer]
+        console = Console(
+            width=max(needed, width or 0, *(len(line) for line in lines)) + 1,
+            color_system="standard" if color else None,
+            force_terminal=color,
+            no_color=not color,
+            markup=False,
+            highlight=False,
+            emoji=False,
+            legacy_windows=False,
+        )
+        grid = RichTable(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+        for column in columns:
+            grid.add_column(
+                Text(column.header), justify="right" if column.numeric else "left", no_wrap=True, min_width=column.width
+            )
+        for row in zip(*(column.cells for column in columns), strict=True):
+            grid.add_row(*(Text(cell) for cell in row))
+        with console.capture() as captured:
+            if table.title:
+                console.print(Text(table.title, style="bold"))
+            console.print(grid)
+            for line in table.footer:
+                console.print(Text(line, style="dim"))
+        drawn.append("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    return "\n\n".join(drawn) + "\n"
+
+
+def to_markdown(tables: Sequence[Table]) -> str:
+    """Write GitHub tables, numbers to the right."""
+    written = []
+    for table in tables:
+        head = [_cell(column.header) for column in table.columns]
+        rule = ["---:" if column.numeric else ":---" for column in table.columns]
+        rows = [[_cell(cell) for cell in row] for row in zip(*(c.cells for c in table.columns), strict=True)]
+        lines = [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
+        title = [f"**{_cell(table.title)}**", ""] if table.title else []
+        footer = ["", *(_cell(line) for line in table.footer)] if table.footer else []
+        written.append("\n".join([*title, *lines, *footer]))
+    return "\n\n".join(written) + "\n"
+
+
+def _cell(text: str) -> str:
+    for character in "\\`*_|<>[]":
+        text = text.replace(character, f"\\{character}") if character not in "<>" else text
+    return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")

@@ -1,0 +1,128 @@
+"""What is asked of a model: tokens, batch, dtypes and modes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.errors import KvcalcError, did_you_mean
+
+if TYPE_CHECKING:
+    from kvcalc.model import ModelSpec
+
+DEFAULT_CONTEXT_TOKENS = 32768
+MAX_TOKENS = 10**12
+
+DTYPE_BITS = {
+    "fp64": 64,
+    "fp32": 32,
+    "bf16": 16,
+    "fp16": 16,
+    "fp8": 8,
+    "fp8_e4m3": 8,
+    "fp8_e5m2": 8,
+    "int8": 8,
+    "fp6": 6,
+    "int6": 6,
+    "int5": 5,
+    "fp4": 4,
+    "int4": 4,
+    "int3": 3,
+    "int2": 2,
+    "int1": 1,
+}
+MODES = ("absorbed", "naive")
+
+
+class Workload(NamedTuple):
+    """Tokens, batch, dtypes and modes.
+
+    n = context_tokens counts the token being processed; `cached_tokens` of them came before the prefill;
+    `generate_tokens` follow; `shared_prefix_tokens` are stored and computed once a batch.
+    """
+
+    context_tokens: int
+    cached_tokens: int = 0
+    batch: int = 1
+    generate_tokens: int = 0
+    shared_prefix_tokens: int = 0
+    kv_cache: bool = True
+    dtype: str = "bf16"
+    dtype_k: str = ""
+    dtype_v: str = ""
+    weight_dtype: str = "bf16"
+    mla_decode: str = "absorbed"
+    mla_prefill: str = "naive"
+
+    @property
+    def prompt_tokens(self) -> int:
+        """New tokens of the prefill."""
+        return self.context_tokens - self.cached_tokens
+
+    @property
+    def cache_dtype(self) -> str:
+        """As rows show it: bf16, or K's and V's as int8/int4 where they differ."""
+        k, v = self.dtype_k or self.dtype, self.dtype_v or self.dtype
+        return k if k == v else f"{k}/{v}"
+
+    def bits(self, role: str) -> int:
+        """Bits per element of a store's role: 'k', 'v', or 'kv' for what is neither."""
+        return DTYPE_BITS[{"k": self.dtype_k, "v": self.dtype_v}.get(role) or self.dtype]
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits per weight."""
+        return DTYPE_BITS[self.weight_dtype]
+
+    def scope(self) -> dict[str, int]:
+        """The workload's symbols for formulas."""
+        return {
+            "n": self.context_tokens,
+            "K": self.cached_tokens,
+            "P": self.prompt_tokens,
+            "B": self.batch,
+            "S": self.shared_prefix_tokens,
+            "T": self.generate_tokens,
+        }
+
+
+class Request(NamedTuple):
+    """A workload whose context may still follow from the model: None takes the model's default."""
+
+    workload: Workload
+    context_tokens: int | None = None
+
+    def of(self, spec: ModelSpec) -> Workload:
+        """The workload for this model."""
+        limit = spec.max_position_embeddings or DEFAULT_CONTEXT_TOKENS
+        tokens = self.context_tokens or min(DEFAULT_CONTEXT_TOKENS, limit)
+        workload = self.workload._replace(context_tokens=tokens)
+        if workload.shared_prefix_tokens >= tokens:
+            raise KvcalcError(
+                f"--shared-prefix {workload.shared_prefix_tokens} is not shorter than the context, {tokens} tokens",
+                "each sequence has at least one token of its own",
+            )
+        if workload.shared_prefix_tokens and not workload.kv_cache:
+            raise KvcalcError("--shared-prefix shares what is cached: it makes no sense with --kv-cache off")
+        return workload
+
+
+def parse_tokens(text: str, option: str) -> int:
+    """Exact tokens from '4096', '32k' or '1m' (powers of 1024)."""
+    digits, factor = text.strip().lower().replace("_", "").replace(",", ""), 1
+    if digits[-1:] in ("k", "m"):
+        digits, factor = digits[:-1], 1024 if digits[-1] == "k" else 1024**2
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 13 or not 0 < int(digits) * factor <= MAX_TOKENS:
+        raise KvcalcError(
+            f"{option}: {text!r} is not a number of tokens from 1 to {MAX_TOKENS:,}",
+            "write 32768, 32k (32 x 1024) or 1m (1024 x 1024)",
+        )
+    return int(digits) * factor
+
+
+def parse_dtype(text: str, option: str) -> str:
+    """A known dtype's name."""
+    name = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "half": "fp16"}.get(text.lower(), text.lower())
+    if name not in DTYPE_BITS:
+        hint = did_you_mean(text, DTYPE_BITS) or f"known: {' '.join(DTYPE_BITS)}"
+        raise KvcalcError(f"{option}: unknown dtype {text!r}", hint)
+    return name
