@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.analysis import Report, analyze
-from kvcalc.variants import NotRebuilt, default_variants, rebuild
+from kvcalc.variants import NotRebuiltError, default_variants, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ def compare(specs: Sequence[ModelSpec], request: Request, variants: list[Variant
         for variant in wanted:
             try:
                 rebuilt, name = rebuild(spec, variant)
-            except NotRebuilt as reason:
+            except NotRebuiltError as reason:
                 notes.append(f"{spec.name}: {variant.name} is left out: {reason}")
             else:
                 reports.append(analyze(rebuilt, workload, name))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import NamedTuple, Union
 
 from kvcalc.attention.memory import Weights, Work
-
-if TYPE_CHECKING:
-    from kvcalc.quantity import Symbols
-
 
 SOURCE_MLP = "one matmul is 2 FLOPs a weight and token"
 SOURCE_MOE = "DeepSeekMoE (arXiv:2401.06066) sec. 3; Mixtral (arXiv:2401.04088) sec. 2.1"
@@ -27,7 +23,7 @@ class Dense(NamedTuple):
         """As tables show it."""
         return f"{'gated ' if self.gated else ''}MLP {self.intermediate_size}"
 
-    def symbols(self) -> Symbols:
+    def symbols(self) -> dict[str, int]:
         """d_ff."""
         return {"d_ff": self.intermediate_size}
 
@@ -66,7 +62,7 @@ class Experts(NamedTuple):
         shared = f" + shared {self.shared_intermediate_size}" if self.shared_intermediate_size else ""
         return f"MoE {self.num_experts_per_tok} of {self.num_experts} x {self.moe_intermediate_size}{shared}"
 
-    def symbols(self) -> Symbols:
+    def symbols(self) -> dict[str, int]:
         """E, k, d_e, and d_s where there are shared experts."""
         routed = {"E": self.num_experts, "k": self.num_experts_per_tok, "d_e": self.moe_intermediate_size}
         return {**routed, "d_s": self.shared_intermediate_size} if self.shared_intermediate_size else routed

@@ -41,7 +41,7 @@ class Variant(NamedTuple):
     sliding_window: int = 0
 
 
-class NotRebuilt(Exception):
+class NotRebuiltError(Exception):
     """The variant makes no sense for this model; the text says why."""
 
 
@@ -78,18 +78,14 @@ def default_variants(spec: ModelSpec) -> list[Variant]:
 
 
 def rebuild(spec: ModelSpec, variant: Variant) -> tuple[ModelSpec, str]:
-    """Rebuild the model; also return the variant's full name. Raises NotRebuilt with the reason."""
+    """Rebuild the model; also return the variant's full name. Raises NotRebuiltError with the reason."""
     kind = variant.name.partition("-")[0]
     if kind == "swa":
         window = variant.sliding_window or _configured_window(spec)
         name = f"swa-{window}"
         return _with_branches(spec, lambda branch: _windowed(branch, window)), name
-    change: Callable[[Memory], Memory]
-    if kind == "mla":
-        change = lambda memory: _latent(memory, variant)  # noqa: E731  # one of two short rules
-    else:
-        change = lambda memory: _heads(memory, variant)  # noqa: E731
-    return _with_branches(spec, lambda branch: branch._replace(memory=change(branch.memory))), variant.name
+    change = _latent if kind == "mla" else _heads
+    return _with_branches(spec, lambda branch: branch._replace(memory=change(branch.memory, variant))), variant.name
 
 
 def _heads(memory: Memory, variant: Variant) -> Memory:
@@ -97,11 +93,11 @@ def _heads(memory: Memory, variant: Variant) -> Memory:
         d_n = memory.qk_nope_head_dim
         memory = Heads(memory.num_attention_heads, memory.num_attention_heads, d_n, d_n)
     if not isinstance(memory, Heads):
-        raise NotRebuilt(f"{memory.label} has no heads to rebuild")
+        raise NotRebuiltError(f"{memory.label} has no heads to rebuild")
     n_h = memory.num_attention_heads
     n_kv = {"mha": n_h, "mqa": 1}.get(variant.name, variant.groups)
     if n_h % n_kv:
-        raise NotRebuilt(f"{n_kv} KV heads do not divide {n_h} heads")
+        raise NotRebuiltError(f"{n_kv} KV heads do not divide {n_h} heads")
     return memory._replace(num_key_value_heads=n_kv)
 
 
@@ -113,9 +109,9 @@ def _latent(memory: Memory, variant: Variant) -> Memory:
     elif isinstance(memory, Heads):
         n_h, d_n, d_v = memory.num_attention_heads, memory.head_dim, memory.head_dim
         if d_n % 2 and not variant.kv_lora_rank:
-            raise NotRebuilt(f"d_h^R = d_h/2 is no whole number for heads of {d_n}")
+            raise NotRebuiltError(f"d_h^R = d_h/2 is no whole number for heads of {d_n}")
     else:
-        raise NotRebuilt(f"{memory.label} has no heads to rebuild")
+        raise NotRebuiltError(f"{memory.label} has no heads to rebuild")
     if variant.kv_lora_rank:
         return Latent(n_h, variant.kv_lora_rank, variant.qk_rope_head_dim, d_n, d_v, variant.q_lora_rank)
     return Latent(n_h, 4 * d_n, d_n // 2, d_n, d_v)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from kvcalc.attention.memory import Store, Weights, Work
-
-if TYPE_CHECKING:
-    from kvcalc.quantity import Symbols
 
 
 class Custom(NamedTuple):
@@ -32,7 +29,7 @@ class Custom(NamedTuple):
         """The config's formula."""
         return self.elements_per_token
 
-    def symbols(self) -> Symbols:
+    def symbols(self) -> dict[str, int]:
         """The config's symbols."""
         return dict(self.constants)
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from kvcalc.attention.memory import Store, Weights, Work
-
-if TYPE_CHECKING:
-    from kvcalc.quantity import Symbols
-
 
 SOURCE_MHA = "Attention Is All You Need (arXiv:1706.03762) sec. 3.2.2"
 SOURCE_GQA = "GQA (arXiv:2305.13245) sec. 2.2"
@@ -62,7 +58,7 @@ class Heads(NamedTuple):
             return f"2*{self._n_kv}d_h"
         return f"{self._n_kv}(d_k + d_v)" if self._n_kv else "d_k + d_v"
 
-    def symbols(self) -> Symbols:
+    def symbols(self) -> dict[str, int]:
         """n_h, n_kv, and d_h or d_k and d_v."""
         widths = {"d_h": self.head_dim} if self._square else {"d_k": self.head_dim, "d_v": self.v_head_dim}
         return {"n_h": self.num_attention_heads, "n_kv": self.num_key_value_heads, **widths}

@@ -6,13 +6,9 @@ into the query and the output and attends over the latent itself. Same weights, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from kvcalc.attention.memory import Store, Weights, Work
-
-if TYPE_CHECKING:
-    from kvcalc.quantity import Symbols
-
 
 SOURCE = "DeepSeek-V2 (arXiv:2405.04434) sec. 2.1, Table 1"
 SOURCE_ABSORBED = "DeepSeek-V2 (arXiv:2405.04434) sec. 2.1.2: W^UK absorbed into W^UQ, W^UV into W^O"
@@ -47,7 +43,7 @@ class Latent(NamedTuple):
         """d_c + d_h^R: no factor of two, no heads."""
         return "d_c + d_h^R" if self.qk_rope_head_dim else "d_c"
 
-    def symbols(self) -> Symbols:
+    def symbols(self) -> dict[str, int]:
         """n_h, d_c, d_h^R, d_n, d_v, and d_c' with query LoRA."""
         return {
             "n_h": self.num_attention_heads,

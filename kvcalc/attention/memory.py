@@ -6,10 +6,7 @@ their number to the reach. Adding one is one file beside heads.py and latent.py 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    from kvcalc.quantity import Symbols
+from typing import Any, NamedTuple, Protocol
 
 
 class Store(NamedTuple):
@@ -59,7 +56,7 @@ class Memory(Protocol):
         """Its fields, as any named tuple gives them."""
         ...
 
-    def symbols(self) -> Symbols:
+    def symbols(self) -> dict[str, int]:
         """The numbers of its symbols, the model's hidden size d apart."""
         ...
 

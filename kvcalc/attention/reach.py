@@ -12,12 +12,9 @@ Every one is checked against a brute-force mask in tests/test_reach.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import NamedTuple, Union
 
 from kvcalc.quantity import Quantity
-
-if TYPE_CHECKING:
-    from kvcalc.quantity import Symbols
 
 
 class Rules(NamedTuple):
@@ -99,7 +96,7 @@ class Full(NamedTuple):
         """As tables show it."""
         return "full"
 
-    def symbols(self) -> Symbols:
+    def symbols(self) -> dict[str, int]:
         """None of its own."""
         return {}
 
@@ -121,7 +118,7 @@ class Window(NamedTuple):
         """As tables show it: SWA-4096, or SWA-512/4 with a dilation of 4."""
         return f"SWA-{self.sliding_window}" + (f"/{self.dilation}" if self.dilation > 1 else "")
 
-    def symbols(self) -> Symbols:
+    def symbols(self) -> dict[str, int]:
         """W and delta."""
         return {"W": self.sliding_window, "delta": self.dilation}
 
@@ -142,7 +139,7 @@ class Chunk(NamedTuple):
         """As tables show it."""
         return f"chunk-{self.attention_chunk_size}"
 
-    def symbols(self) -> Symbols:
+    def symbols(self) -> dict[str, int]:
         """C."""
         return {"C": self.attention_chunk_size}
 

@@ -96,7 +96,7 @@ def compare(
     out = Output(format_, output, color, quiet)
     out.tell(comparison.notes, comparison.warnings)
 
-    def tables() -> "list[Table]":
+    def tables() -> list[Table]:
         from kvcalc.report.comparison import comparison_table
 
         return [comparison_table(comparison)]

@@ -82,7 +82,7 @@ def _group(plain: dict[str, Any]) -> LayerGroup:
     return LayerGroup(Layer(branches, feedforward, plain["norms"]), tuple(indices))
 
 
-def _of_kind(plain: dict[str, Any]) -> Any:  # noqa: ANN401  # one of _KINDS
+def _of_kind(plain: dict[str, Any]) -> Any:  # one of _KINDS
     return _KINDS[plain["kind"]](**plain)
 
 

@@ -5,6 +5,7 @@ Every look-up is remembered with where the value came from, which is what `show 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import did_you_mean
@@ -32,6 +33,7 @@ class Fields:
         self._version = version
         self._derived: dict[str, Any] = {}
         self.origins: dict[str, str] = {}
+        self.read: list[str] = []
         self.used: dict[str, Place] = {}
 
     def derive(self, derived: dict[str, Any]) -> None:
@@ -52,21 +54,24 @@ class Fields:
         """Whether the file says it."""
         return self._key(name) is not None
 
-    def raw(self, name: str) -> Any:  # noqa: ANN401  # whatever the file holds
+    def raw(self, name: str) -> Any:  # whatever the file holds
         """Return the value as given, else the default, and remember which."""
+        self.read.append(name)
         if name in self._derived:
             return self._derived[name]
         key = self._key(name)
         if key is None:
             value = self._facts["defaults"].get(name)
             if name in self._facts["defaults"]:
-                self.origins[name] = f"default of {self._facts['class']} (transformers {self._version}): {value}"
+                shown = json.dumps(value)
+                library = f"{self._facts['class']}, transformers {self._version}"
+                self.origins[name] = f"{name} absent: {shown}, the default of {library}"
             return value
         value = self.config[key]
         if value is None and name in self._facts["not_null"]:
             raise self.error(name, f"null, but {self._facts['class']} needs a number")
         line, _ = self.document.mark((*self.place, key))
-        self.origins[name] = f"{key}: {value}, line {line}"
+        self.origins[name] = f"{key}: {json.dumps(value)}, line {line}"
         self.used[name] = (*self.place, key)
         return value
 

@@ -58,6 +58,7 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
         native["left_out"] = family.left_out
         if model_type == "gemma3_text":  # the object that owns lm_head decides, and that is the outer one
             native["tie_word_embeddings"] = _outer_tie(document)
+            translation.origins["tie_word_embeddings",] = "the outer tie_word_embeddings, true where absent"
     return Document(document.path, native, translation.marks), translation.origins
 
 
@@ -88,8 +89,10 @@ class _Translation:
         if self.family.derive:
             fields.derive(self.family.derive(fields))
         layers = fields.number("num_hidden_layers")
+        start = len(fields.read)
         reach = self.family.reach(fields) if self.family.reach else ["full"] * layers
         experts = self.family.experts(fields) if self.family.experts else [False] * layers
+        placement = self._origin_of(fields.read[start:])
         native: dict[str, Any] = {"name": name}
         outer = {key: value for key, value in recipe.items() if key not in ("moe", "mlp", *_WINDOWS.values())}
         outer["mlp"] = recipe["moe" if experts[-1] else "mlp"]
@@ -98,13 +101,23 @@ class _Translation:
         distinct = list(dict.fromkeys(kinds))
         if len(distinct) == 1:
             native.update(self._values(self._layer(*distinct[0], experts[-1]), ()))
+            if placement:
+                self.origins["every layer",] = f"{distinct[0][0]}: {placement}"
             return native
         names = {kind: self._name(kind, distinct) for kind in distinct}
         native["layers"] = {
             names[kind]: self._values(self._layer(*kind, experts[-1]), ("layers", names[kind])) for kind in distinct
         }
-        native.update(order_of([names[kind] for kind in kinds]))
+        order = order_of([names[kind] for kind in kinds])
+        self.origins[(*order,)] = placement or "every layer alike"
+        native.update(order)
         return native
+
+    def _origin_of(self, names: list[str]) -> str:
+        """Say where the fields came from that decided which layer is of which kind."""
+        origins = self.fields.origins
+        told = [name for name in dict.fromkeys(names) if name != "num_hidden_layers" and name in origins]
+        return "; ".join(origins[name] for name in told)
 
     def _check(self) -> None:
         for name in ("num_hidden_layers", "hidden_size"):
@@ -144,7 +157,7 @@ class _Translation:
                 filled[key] = value
         return filled
 
-    def _value(self, wanted: Any, here: Place) -> Any:  # noqa: ANN401
+    def _value(self, wanted: Any, here: Place) -> Any:
         if isinstance(wanted, When):
             if not self.fields.flag(wanted.field):
                 return None

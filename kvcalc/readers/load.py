@@ -56,7 +56,6 @@ def _bundled_name(source: str) -> str | None:
 
 
 def _read_file(path: str) -> list[tuple[ModelSpec, tuple[Origin, ...]]]:
-    from kvcalc.readers.huggingface import to_native
     from kvcalc.readers.native import read_native
     from kvcalc.readers.text import read_documents
 
@@ -66,6 +65,8 @@ def _read_file(path: str) -> list[tuple[ModelSpec, tuple[Origin, ...]]]:
         origins: Origins = {}
         native = document
         if "model_type" in document.data:
+            from kvcalc.readers.huggingface import to_native
+
             name = _name(document, path) + (f"-{at + 1}" if len(documents) > 1 else "")
             native, origins = to_native(document, name)
         elif "architectures" in document.data and "attention" not in document.data:
@@ -90,18 +91,21 @@ def _name(document: Document, path: str) -> str:
 
 def _origins(document: Document, origins: Origins) -> list[Origin]:
     """Every number and flag of a native document, in its order, with where it came from."""
-    found = []
+    found: dict[Place, Origin] = {}
 
-    def walk(value: Any, place: Place) -> None:  # noqa: ANN401  # a document's values
+    def walk(value: Any, place: Place) -> None:  # a document's values
         if isinstance(value, dict):
             for key, inner in value.items():
                 walk(inner, (*place, key))
-        elif not isinstance(value, list) or place in origins:
-            field = ".".join(str(step) for step in place)
-            shown = "".join(map(str, value)) if isinstance(value, list) else str(value)
-            line, _ = document.mark(place)
-            origin = origins.get(place) or (f"line {line}" if not origins else "the model type's own")
-            found.append(Origin(field, shown, origin))
+            return
+        line, _ = document.mark(place)
+        origin = origins.get(place) or (f"line {line}" if not origins else "the same for its model type")
+        shown = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if isinstance(value, bool):
+            shown = shown.lower()
+        found[place] = Origin(".".join(map(str, place)), shown, origin)
 
     walk({key: value for key, value in document.data.items() if key != "name"}, ())
-    return found
+    for place in origins.keys() - found.keys():
+        found[place] = Origin(".".join(map(str, place)), "", origins[place])
+    return list(found.values())

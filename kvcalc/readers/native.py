@@ -276,7 +276,7 @@ def _first_error(document: Document, error: ValidationError) -> ConfigError:
     return document.error(places[first], message, hint)
 
 
-def _place(data: Any, loc: tuple[str | int, ...]) -> Place:  # noqa: ANN401
+def _place(data: Any, loc: tuple[str | int, ...]) -> Place:
     """The path in the file of pydantic's location, which also names union members and '[key]'."""
     place: list[str | int] = []
     for at, step in enumerate(loc):
@@ -287,7 +287,7 @@ def _place(data: Any, loc: tuple[str | int, ...]) -> Place:  # noqa: ANN401
     return tuple(place)
 
 
-def _say(problem: Any, place: Place, missing: dict[tuple[Place, str], int]) -> tuple[str, str]:  # noqa: ANN401
+def _say(problem: Any, place: Place, missing: dict[tuple[Place, str], int]) -> tuple[str, str]:
     """A pydantic problem in our words: what is wrong, what would be right."""
     field = place[-1] if place else "the file"
     value, kind, context = problem["input"], problem["type"], problem.get("ctx") or {}
@@ -320,7 +320,7 @@ def _say(problem: Any, place: Place, missing: dict[tuple[Place, str], int]) -> t
     return f"{field}: {problem['msg'][:1].lower()}{problem['msg'][1:]}", ""
 
 
-def _show(value: Any) -> str:  # noqa: ANN401
+def _show(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

@@ -171,7 +171,7 @@ class _Builder:
         """Where each key stands."""
         return self.marks
 
-    def take(self, event: Any) -> None:  # noqa: ANN401  # yaml's events carry no common type
+    def take(self, event: Any) -> None:  # yaml's events carry no common type
         """Take the next event."""
         kind = type(event).__name__
         if len(self.marks) > MAX_VALUES:
@@ -196,7 +196,7 @@ class _Builder:
         elif kind == "ScalarEvent":
             self._scalar(event, line, column)
 
-    def _scalar(self, event: Any, line: int, column: int) -> None:  # noqa: ANN401
+    def _scalar(self, event: Any, line: int, column: int) -> None:
         frame = self._stack[-1] if self._stack else None
         if frame is not None and isinstance(frame.container, dict) and not frame.pending:
             key = str(event.value)
@@ -224,7 +224,7 @@ class _Builder:
         self.marks[place] = (line, column)
         return place
 
-    def _put(self, value: Any, line: int, column: int) -> None:  # noqa: ANN401
+    def _put(self, value: Any, line: int, column: int) -> None:
         if not self._stack:
             self.data = value
             return
@@ -236,7 +236,7 @@ class _Builder:
         else:
             raise self._fail(line, column, "a mapping cannot be a key")
 
-    def _value(self, text: str, line: int, column: int) -> Any:  # noqa: ANN401
+    def _value(self, text: str, line: int, column: int) -> Any:
         """A plain scalar as YAML 1.1 means it, but for its surprises, which are refused by name."""
         if text in ("", "~", "null", "Null", "NULL"):
             return None

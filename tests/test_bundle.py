@@ -1,0 +1,104 @@
+"""The bundled models: their files are the source, and what starts read is what the door makes of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+import pytest
+
+from builders import from_config, records, value
+from kvcalc.errors import KvcalcError
+from kvcalc.readers import bundle
+from kvcalc.readers.load import load, load_with_origins
+from kvcalc.workload import Workload
+
+CONFIGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
+FILES = sorted(os.listdir(CONFIGS))
+BUNDLED_AS = {
+    "bloom-176b": "bloom",
+    "llama-4-scout": "llama-4-scout-17b-16e",
+    "mixtral-8x7b": "mixtral-8x7b-v0.1",
+    "starcoder-15b": "starcoder",
+}
+# Totals that model cards state or the published weights have.
+PARAMETERS = {
+    "llama-3.1-405b": 405853388800,
+    "llama-3.1-70b": 70553706496,
+    "llama-3.2-1b": 1235814400,
+    "qwen2.5-72b": 72706203648,
+    "gemma-2-2b": 2614341888,
+    "gpt-oss-120b": 116829156672,
+    "mixtral-8x22b-v0.1": 140620634112,
+    "qwen3-235b-a22b": 235093634560,
+    "phi-4": 14659507200,
+    "gpt2-xl": 1557611200,
+    "opt-350m": 331196416,
+}
+
+
+def test_bundled_json_is_what_the_configs_say() -> None:
+    """Run `python -m kvcalc.readers.bundle` after changing configs/."""
+    with open(os.path.join(os.path.dirname(bundle.__file__), "bundled.json"), encoding="utf-8") as file:
+        assert file.read() == bundle.build(CONFIGS)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_config_is_named_as_its_file_and_has_a_source(file: str) -> None:
+    (spec, origins), *more = load_with_origins(os.path.join(CONFIGS, file))
+    assert not more
+    assert f"{spec.name}.yaml" == file
+    assert spec.source.startswith("Hugging Face ")
+    assert load(spec.name) == [spec]
+    assert all(re.fullmatch(r"line \d+", origin.origin) for origin in origins)
+
+
+def test_at_least_thirty_models_of_every_family() -> None:
+    assert len(FILES) >= 30
+    assert {"deepseek-v2", "deepseek-v2-lite", "deepseek-v3", "mistral-7b-v0.1", "falcon-7b"} <= set(bundle.names())
+
+
+def test_a_llama_takes_at_most_twelve_lines() -> None:
+    with open(os.path.join(CONFIGS, "llama-3.1-8b.yaml"), encoding="utf-8") as file:
+        assert len(file.readlines()) <= 12
+
+
+@pytest.mark.parametrize("record", records("models.jsonl"), ids=lambda record: record["name"])
+def test_bundled_models_are_their_published_configs(record: dict[str, Any]) -> None:
+    """The native file gives what the published config.json gives, but for its name and source."""
+    name = BUNDLED_AS.get(record["name"], record["name"])
+    published = from_config(record["config"], name)
+    assert load(name)[0]._replace(source="") == published
+
+
+@pytest.mark.parametrize(("name", "parameters"), PARAMETERS.items())
+def test_parameters_of_bundled_models(name: str, parameters: int) -> None:
+    assert value(load(name)[0], "parameters", Workload(1)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "bundled"),
+    [
+        ("deepseek-ai/DeepSeek-V2", "deepseek-v2"),
+        ("mistralai/Mistral-7B-Instruct-v0.2", "mistral-7b-v0.2"),
+        ("meta-llama/Meta-Llama-3.1-8B-Instruct", "llama-3.1-8b"),
+        ("meta-llama/Llama-2-70b-hf", "llama-2-70b"),
+        ("google/gemma-3-27b-it", "gemma-3-27b"),
+        ("Qwen2.5-7B-Instruct", "qwen2.5-7b"),
+        ("microsoft/Phi-3-mini-4k-instruct", "phi-3-mini-4k"),
+    ],
+)
+def test_full_names_work_too(name: str, bundled: str) -> None:
+    assert load(name) == load(bundled)
+
+
+def test_an_unknown_name_gets_the_nearest_ones() -> None:
+    with pytest.raises(KvcalcError, match="did you mean deepseek-v2"):
+        load("deepsek-v2")
+
+
+def test_the_bundle_is_plain_data() -> None:
+    with open(os.path.join(os.path.dirname(bundle.__file__), "bundled.json"), encoding="utf-8") as file:
+        assert sorted(json.load(file)) == bundle.names()

@@ -1,0 +1,84 @@
+"""Start-up is a feature: a command imports what it needs and nothing else. Modules are counted, never times."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("rich", "pydantic", "yaml", "tempfile", "dataclasses", "importlib.metadata", "csv")
+PROGRAM = """
+import sys
+sys.argv = ["kvcalc", *{arguments!r}]
+from kvcalc.cli.start import main
+try:
+    main()
+except SystemExit:
+    pass
+sys.stderr.write("\\nLOADED " + " ".join(sys.modules))
+"""
+NATIVE = """\
+name: mine
+hidden_size: 64
+num_hidden_layers: 2
+vocab_size: 100
+tie_word_embeddings: true
+norm: rmsnorm
+norms_per_layer: 2
+attention: {kind: heads, num_attention_heads: 4, num_key_value_heads: 2, head_dim: 16}
+mlp: {kind: dense, intermediate_size: 128, gated: true}
+"""
+
+
+def loaded(*arguments: str, **environment: str) -> set[str]:
+    """The heavy modules that a command has imported when it ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(arguments=arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    modules = done.stderr.rpartition("LOADED ")[2].split()
+    assert "kvcalc.cli.app" in modules, done.stderr
+    return set(HEAVY) & set(modules)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["compare", "--help"],
+        ["list"],
+        ["compare"],
+        ["compare", "--fromat", "json"],
+        ["compare", "deepseek-v2", "--format", "json"],
+        ["compare", "deepseek-v2", "gemma-3-27b", "--format", "jsonl"],
+        ["compare", "no-such-model"],
+        ["explain", "deepseek-v2", "cache_bytes"],
+        ["show", "deepseek-v2", "--format", "json"],
+    ],
+    ids=" ".join,
+)
+def test_a_bundled_model_needs_nothing_heavy(arguments: list[str]) -> None:
+    assert loaded(*arguments) == set()
+
+
+def test_completion_needs_nothing_heavy() -> None:
+    assert loaded(_KVCALC_COMPLETE="complete_bash", COMP_WORDS="kvcalc compare deeps", COMP_CWORD="2") == set()
+
+
+def test_a_table_needs_rich_alone() -> None:
+    assert loaded("compare", "deepseek-v2") <= {"rich", "dataclasses", "tempfile"}
+
+
+def test_a_file_of_ones_own_needs_the_door_and_no_rich(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(NATIVE)
+    found = loaded("compare", str(file), "--format", "json")
+    assert {"pydantic", "yaml"} <= found
+    assert "rich" not in found
