@@ -12,38 +12,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.attention.latent import SOURCE_CROSSOVER, Latent
-from kvcalc.attention.reach import kept, pairs, seen, touched
+from kvcalc.attention.reach import kept, seen
+from kvcalc.phases import answer_phase, decode_phase, last_step_phase, prefill_phase
 from kvcalc.quantity import Part, Quantity, Total
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kvcalc.attention.memory import Memory
-    from kvcalc.attention.reach import Reach
     from kvcalc.feedforward import FeedForward
     from kvcalc.model import Branch, ModelSpec
+    from kvcalc.phases import Phase
     from kvcalc.quantity import Node, Symbols
     from kvcalc.workload import Workload
 
 NO_CACHE = Quantity("nothing is cached", "0", {}, "--kv-cache off: every step recomputes all tokens before it")
-
-
-class Call(NamedTuple):
-    """What one phase runs through the model, in symbols of the workload: `times` sequences of `tokens` new tokens."""
-
-    times: str
-    tokens: Quantity
-    pairs: Callable[[Reach], Quantity]
-    touched: Callable[[Reach], Quantity]
-    mode: str
-
-
-class Phase(NamedTuple):
-    """Calls, and how many tokens' logits they end in for the whole batch."""
-
-    name: str
-    calls: tuple[Call, ...]
-    logits: str
 
 
 class Report(NamedTuple):
@@ -91,51 +74,6 @@ def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") ->
             quantities[key] = named = node._replace(name=key)
             scope[key] = named.evaluate(scope)
     return Report(spec, workload, variant, quantities, scope)
-
-
-def decode_phase(workload: Workload, n: str = "n", name: str = "decode") -> Phase:
-    """The step that processes token n; without a cache it costs the prefill of n tokens."""
-    if workload.kv_cache:
-        one = Quantity("new tokens", "1")
-        call = Call("B", one, lambda r: seen(r, n), lambda r: seen(r, n), workload.mla_decode)
-    else:
-        every = Quantity("tokens recomputed", n)
-        call = Call("B", every, lambda r: pairs(r, "0", n), lambda _: every, workload.mla_prefill)
-    return Phase(name, (call,), "B")
-
-
-def last_step_phase(workload: Workload) -> Phase:
-    """The step that processes the answer's last token."""
-    return decode_phase(workload, "n + T", "last_step")
-
-
-def prefill_phase(workload: Workload) -> Phase:
-    """P new tokens after K cached ones; a prefix shared by the batch is computed once."""
-    start = "K" if workload.cached_tokens else "0"
-    prefix = workload.shared_prefix_tokens
-    if prefix > workload.cached_tokens:
-        once = _span("1", start, "S", workload.mla_prefill)
-        return Phase("prefill", (once, _span("B", "S", "n", workload.mla_prefill)), "B")
-    return Phase("prefill", (_span("B", start, "n", workload.mla_prefill),), "B")
-
-
-def answer_phase(workload: Workload) -> Phase:
-    """All T steps of an answer, tokens n+1 to n+T."""
-    end = "n + T"
-    if workload.kv_cache:
-        steps = Quantity("new tokens", "T")
-        call = Call("B", steps, lambda r: pairs(r, "n", end), lambda r: pairs(r, "n", end), workload.mla_decode)
-    else:
-        every = Quantity("tokens recomputed", "T*n + T*(T + 1)/2")
-        call = Call("B", every, lambda r: pairs(r, "n", end, recomputed=True), lambda _: every, workload.mla_prefill)
-    return Phase("answer", (call,), "B*T")
-
-
-def _span(times: str, start: str, end: str, mode: str) -> Call:
-    """A prefill of the tokens after `start` up to `end`."""
-    length = end if start == "0" else f"{end} - {start}"
-    tokens = Quantity("new tokens", length)
-    return Call(times, tokens, lambda r: pairs(r, start, end), lambda r: touched(r, start, length), mode)
 
 
 class _Model:

@@ -26,7 +26,7 @@ class Comparison(NamedTuple):
 
     def rows(self) -> list[Row]:
         """One flat row a report. The ratio is to the configured row, with several models to the first one's."""
-        several = len({report.spec.name for report in self.reports if report.variant == "configured"}) > 1
+        several = sum(report.variant == "configured" for report in self.reports) > 1
         rows = []
         reference = self.reports[0]
         for report in self.reports:

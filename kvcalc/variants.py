@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 KINDS = ("mha", "gqa-8", "mqa", "mla", "mla-512+64", "mla-512+64/1536", "swa-4096", "none")
 DEFAULT_WINDOW_TOKENS = 4096
 _NAME = (
-    r"mha|mqa|gqa-(?P<groups>[1-9]\d{0,5})|mla(-(?P<d_c>[1-9]\d{0,5})\+(?P<d_r>\d{1,6})(/(?P<d_cq>[1-9]\d{0,5}))?)?"
-    r"|swa(-(?P<window>[1-9]\d{0,8}))?"
+    r"mha|mqa|gqa-(?P<groups>[1-9][0-9]{0,5})|mla(-(?P<d_c>[1-9][0-9]{0,5})\+(?P<d_r>[0-9]{1,6})(/(?P<d_cq>[1-9][0-9]{0,5}))?)?"
+    r"|swa(-(?P<window>[1-9][0-9]{0,8}))?"
 )
 
 
@@ -52,6 +52,8 @@ def parse_variants(text: str) -> list[Variant]:
         return []
     if not names:
         raise KvcalcError("--variants names no variant", f"write some of {', '.join(KINDS)}")
+    if "none" in names:
+        raise KvcalcError("--variants: none stands alone", "leave it out, or the others")
     return [_parse(name) for name in dict.fromkeys(names)]
 
 

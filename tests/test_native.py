@@ -157,7 +157,7 @@ def test_provenance_tells_keys_from_assumed_defaults(tmp_path: Path) -> None:
     [
         (HEADS + "layers: {a: {}}\n", "without their order"),
         (HEADS + "layers: {a: {}}\nlayer_types: [a x5]\n", "lists 5 layers"),
-        (HEADS + "layers: {a: {}}\nlayer_pattern: [a x7]\n", "7 layers"),
+        (HEADS + "layers: {a: {}}\nlayer_pattern: [a x7]\n", "lists 7 layers"),
         (HEADS + "layers: {local: {}}\nlayer_pattern: [locl]\n", "did you mean local"),
         (HEADS + "layers: {a: {}}\nlayer_pattern: [a]\nlayer_types: [a x6]\n", "exclude"),
         (HEADS + "shares_kv: true\n", "no earlier layer"),

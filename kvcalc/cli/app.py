@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from kvcalc import __version__
-from kvcalc.errors import KvcalcError
+from kvcalc.errors import KvcalcError, did_you_mean
 
 COMMANDS = {  # name: its module, and the line that `kvcalc --help` shows
     "compare": ("kvcalc.cli.compare", "Compare models, or one model rebuilt with every attention variant."),
@@ -44,6 +43,13 @@ class LazyGroup(TyperGroup):
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find a command, or say which one was meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], COMMANDS)
+            ctx.fail(f"No such command {args[0]!r}. {hint[:1].upper()}{hint[1:]}".rstrip())
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands' lines without importing them."""
@@ -78,8 +84,6 @@ def kvcalc(
 
 def run() -> None:
     """Run the command line: exit 0, or 2 with one message on stderr."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `kvcalc list | head` ends as quietly as `cat` does
     try:
         typer.main.get_command(app).main(prog_name="kvcalc")
     except KvcalcError as error:

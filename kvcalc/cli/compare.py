@@ -6,24 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kvcalc.cli.output import ColorOption, FormatOption, Output, OutputOption, QuietOption
-from kvcalc.cli.workload import (
-    BatchOption,
-    CachedOption,
-    ContextOption,
-    DtypeKOption,
-    DtypeOption,
-    DtypeVOption,
-    GenerateOption,
-    KvCacheOption,
-    MlaDecodeOption,
-    MlaPrefillOption,
-    ModelsArgument,
-    PromptOption,
-    SharedPrefixOption,
-    WeightDtypeOption,
-    make_request,
-)
+from kvcalc.cli.options import with_options
+from kvcalc.cli.output import Output
+from kvcalc.cli.workload import ModelsArgument
+from kvcalc.workload import Request
 
 if TYPE_CHECKING:
     from kvcalc.report.table import Table
@@ -43,26 +29,12 @@ VariantsOption = Annotated[
 
 
 @app.command()
+@with_options
 def compare(
     models: ModelsArgument,
+    request: Request,
+    out: Output,
     variants: VariantsOption = None,
-    context: ContextOption = None,
-    prompt: PromptOption = None,
-    cached: CachedOption = None,
-    generate: GenerateOption = None,
-    batch: BatchOption = 1,
-    shared_prefix: SharedPrefixOption = None,
-    kv_cache: KvCacheOption = "on",
-    dtype: DtypeOption = "bf16",
-    dtype_k: DtypeKOption = None,
-    dtype_v: DtypeVOption = None,
-    weight_dtype: WeightDtypeOption = "bf16",
-    mla_decode: MlaDecodeOption = "absorbed",
-    mla_prefill: MlaPrefillOption = "naive",
-    format_: FormatOption = None,
-    output: OutputOption = None,
-    color: ColorOption = "auto",
-    quiet: QuietOption = False,
 ) -> None:
     """Compare models, or one model rebuilt with every attention variant that makes sense.
 
@@ -76,24 +48,8 @@ def compare(
     from kvcalc.readers.load import load
     from kvcalc.variants import parse_variants
 
-    request = make_request(
-        context=context,
-        prompt=prompt,
-        cached=cached,
-        generate=generate,
-        batch=batch,
-        shared_prefix=shared_prefix,
-        kv_cache=kv_cache,
-        dtype=dtype,
-        dtype_k=dtype_k,
-        dtype_v=dtype_v,
-        weight_dtype=weight_dtype,
-        mla_decode=mla_decode,
-        mla_prefill=mla_prefill,
-    )
     wanted = None if variants is None else parse_variants(variants)
     comparison = compare_models([spec for source in models for spec in load(source)], request, wanted)
-    out = Output(format_, output, color, quiet)
     out.tell(comparison.notes, comparison.warnings)
 
     def tables() -> list[Table]:

@@ -6,24 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kvcalc.cli.output import ColorOption, FormatOption, Output, OutputOption, QuietOption
-from kvcalc.cli.workload import (
-    BatchOption,
-    CachedOption,
-    ContextOption,
-    DtypeKOption,
-    DtypeOption,
-    DtypeVOption,
-    GenerateOption,
-    KvCacheOption,
-    MlaDecodeOption,
-    MlaPrefillOption,
-    ModelArgument,
-    PromptOption,
-    SharedPrefixOption,
-    WeightDtypeOption,
-    make_request,
-)
+from kvcalc.cli.options import with_options
+from kvcalc.cli.output import Output
+from kvcalc.cli.workload import ModelArgument
+from kvcalc.workload import Request
 
 if TYPE_CHECKING:
     from kvcalc.report.table import Table
@@ -49,26 +35,12 @@ QuantityArgument = Annotated[
 
 
 @app.command()
+@with_options
 def explain(
     model: ModelArgument,
+    request: Request,
+    out: Output,
     quantity: QuantityArgument = None,
-    context: ContextOption = None,
-    prompt: PromptOption = None,
-    cached: CachedOption = None,
-    generate: GenerateOption = None,
-    batch: BatchOption = 1,
-    shared_prefix: SharedPrefixOption = None,
-    kv_cache: KvCacheOption = "on",
-    dtype: DtypeOption = "bf16",
-    dtype_k: DtypeKOption = None,
-    dtype_v: DtypeVOption = None,
-    weight_dtype: WeightDtypeOption = "bf16",
-    mla_decode: MlaDecodeOption = "absorbed",
-    mla_prefill: MlaPrefillOption = "naive",
-    format_: FormatOption = None,
-    output: OutputOption = None,
-    color: ColorOption = "auto",
-    quiet: QuietOption = False,
 ) -> None:
     """Explain a number: its formula in symbols, with numbers, the result and the source.
 
@@ -80,23 +52,7 @@ def explain(
     from kvcalc.explanation import explain as explain_report
     from kvcalc.readers.load import load
 
-    request = make_request(
-        context=context,
-        prompt=prompt,
-        cached=cached,
-        generate=generate,
-        batch=batch,
-        shared_prefix=shared_prefix,
-        kv_cache=kv_cache,
-        dtype=dtype,
-        dtype_k=dtype_k,
-        dtype_v=dtype_v,
-        weight_dtype=weight_dtype,
-        mla_decode=mla_decode,
-        mla_prefill=mla_prefill,
-    )
     comparison = compare(load(model), request, [])
-    out = Output(format_, output, color, quiet)
     out.tell(comparison.notes, comparison.warnings)
     explained = [(report, explain_report(report, quantity)) for report in comparison.reports]
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from kvcalc.cli.output import ColorOption, FormatOption, Output, OutputOption, QuietOption
+from kvcalc.cli.options import with_options
+from kvcalc.cli.output import Output
 
 if TYPE_CHECKING:
     from kvcalc.report.records import Record
@@ -16,11 +17,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
+@with_options
 def list_(
-    format_: FormatOption = None,
-    output: OutputOption = None,
-    color: ColorOption = "auto",
-    quiet: QuietOption = False,
+    out: Output,
 ) -> None:
     """List the bundled models with their attention."""
     from kvcalc.readers.bundle import attention_labels
@@ -29,7 +28,6 @@ def list_(
         {"model": name, "attention": attention, "layers": layers, "source": source}
         for name, (attention, layers, source) in attention_labels().items()
     ]
-    out = Output(format_, output, color, quiet)
 
     def tables() -> list[Table]:
         from kvcalc.report.table import Column, Table

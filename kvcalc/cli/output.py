@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, get_args
 
 import typer
 
-from kvcalc.errors import KvcalcError
+from kvcalc.errors import KvcalcError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ SUFFIXES: dict[str, Format] = {
 
 FormatOption = Annotated[
     Format | None,
-    typer.Option("--format", "-f", envvar="KVCALC_FORMAT", help="Default: table, or what -o's suffix says."),
+    typer.Option("--format", "-f", help="Default: what -o's suffix says, else the variable KVCALC_FORMAT, else table."),
 ]
 OutputOption = Annotated[
     str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, whole or not at all.")
@@ -58,7 +59,7 @@ class Output(NamedTuple):
         text: Callable[[], str] | None = None,
     ) -> None:
         """Write the result in the format asked for, and make only what that needs; `text` stands for its table."""
-        chosen = self.format or SUFFIXES.get(os.path.splitext(self.path or "")[1].lower(), "table")
+        chosen = self.format or SUFFIXES.get(os.path.splitext(self.path or "")[1].lower()) or _usual_format()
         if chosen == "table":
             written = text() if text else self._table(tables())
         elif chosen == "markdown":
@@ -73,19 +74,52 @@ class Output(NamedTuple):
 
     def put(self, text: str) -> None:
         """Write text to stdout or to the file."""
-        if self.path is None:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        else:
+        if self.path is not None:
             _replace(self.path, text)
+        elif sys.stdout is None:
+            raise KvcalcError("stdout is closed: nowhere to write to")
+        else:
+            _print(text)
 
     def _table(self, tables: Sequence[Table]) -> str:
         from kvcalc.report.table import to_terminal
 
-        terminal = self.path is None and sys.stdout.isatty()
-        plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        terminal = self.path is None and sys.stdout is not None and sys.stdout.isatty()
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         color = self.color == "always" or (self.color == "auto" and terminal and not plain)
         return to_terminal(tables, _width() if terminal else None, color=color)
+
+
+def _usual_format() -> Format:
+    """The format that the environment asks for, or a table."""
+    asked = os.environ.get("KVCALC_FORMAT", "table")
+    for known in get_args(Format):
+        if asked == known:
+            return known  # type: ignore[no-any-return]  # one of the literals
+    hint = did_you_mean(asked, get_args(Format)) or f"one of {', '.join(get_args(Format))}"
+    raise KvcalcError(f"the variable KVCALC_FORMAT: unknown format {asked!r}", hint)
+
+
+def make_output(
+    *,
+    format_: FormatOption = None,
+    output: OutputOption = None,
+    color: ColorOption = "auto",
+    quiet: QuietOption = False,
+) -> Output:
+    """Read the options as typed."""
+    return Output(format_, output, color, quiet)
+
+
+def _print(text: str) -> None:
+    """Write to stdout; where its encoding lacks a character, that one is escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        raise KvcalcError(f"stdout: cannot be written: {error.strerror}") from None
 
 
 def _width() -> int:
@@ -98,20 +132,20 @@ def _replace(path: str, text: str) -> None:
     """Write beside the file and rename, so that nobody ever sees half of it."""
     import tempfile
 
-    folder = os.path.dirname(path) or "."
     temporary = ""
+    target = os.path.realpath(path)  # a link is written through, and stays
     try:
-        if os.path.exists(path) and not os.path.isfile(path):  # a device or a pipe cannot be renamed over
-            with open(path, "w", encoding="utf-8") as file:
+        if os.path.exists(target) and not os.path.isfile(target):  # a device or a pipe cannot be renamed over
+            with open(path, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
             return
-        handle, temporary = tempfile.mkstemp(prefix=".kvcalc-", dir=folder)
+        handle, temporary = tempfile.mkstemp(prefix=".kvcalc-", dir=os.path.dirname(target))
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except OSError as error:
         raise KvcalcError(f"{path}: cannot be written: {error.strerror}") from None
     finally:

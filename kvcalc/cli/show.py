@@ -6,24 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kvcalc.cli.output import ColorOption, FormatOption, Output, OutputOption, QuietOption
-from kvcalc.cli.workload import (
-    BatchOption,
-    CachedOption,
-    ContextOption,
-    DtypeKOption,
-    DtypeOption,
-    DtypeVOption,
-    GenerateOption,
-    KvCacheOption,
-    MlaDecodeOption,
-    MlaPrefillOption,
-    ModelArgument,
-    PromptOption,
-    SharedPrefixOption,
-    WeightDtypeOption,
-    make_request,
-)
+from kvcalc.cli.options import with_options
+from kvcalc.cli.output import Output
+from kvcalc.cli.workload import ModelArgument
+from kvcalc.workload import Request
 
 if TYPE_CHECKING:
     from kvcalc.report.table import Table
@@ -36,26 +22,12 @@ ProvenanceOption = Annotated[
 
 
 @app.command()
+@with_options
 def show(
     model: ModelArgument,
+    request: Request,
+    out: Output,
     provenance: ProvenanceOption = False,
-    context: ContextOption = None,
-    prompt: PromptOption = None,
-    cached: CachedOption = None,
-    generate: GenerateOption = None,
-    batch: BatchOption = 1,
-    shared_prefix: SharedPrefixOption = None,
-    kv_cache: KvCacheOption = "on",
-    dtype: DtypeOption = "bf16",
-    dtype_k: DtypeKOption = None,
-    dtype_v: DtypeVOption = None,
-    weight_dtype: WeightDtypeOption = "bf16",
-    mla_decode: MlaDecodeOption = "absorbed",
-    mla_prefill: MlaPrefillOption = "naive",
-    format_: FormatOption = None,
-    output: OutputOption = None,
-    color: ColorOption = "auto",
-    quiet: QuietOption = False,
 ) -> None:
     """Show one model in depth: what each group of like layers stores, keeps and reads; parameters; FLOPs by part.
 
@@ -63,7 +35,6 @@ def show(
 
     kvcalc show path/config.json --provenance
     """
-    out = Output(format_, output, color, quiet)
     if provenance:
         _show_provenance(model, out)
         return
@@ -71,21 +42,6 @@ def show(
     from kvcalc.detail import facts
     from kvcalc.readers.load import load
 
-    request = make_request(
-        context=context,
-        prompt=prompt,
-        cached=cached,
-        generate=generate,
-        batch=batch,
-        shared_prefix=shared_prefix,
-        kv_cache=kv_cache,
-        dtype=dtype,
-        dtype_k=dtype_k,
-        dtype_v=dtype_v,
-        weight_dtype=weight_dtype,
-        mla_decode=mla_decode,
-        mla_prefill=mla_prefill,
-    )
     comparison = compare(load(model), request, [])
     out.tell(comparison.notes, comparison.warnings)
     shown = [(report, facts(report)) for report in comparison.reports]

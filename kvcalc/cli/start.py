@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import signal
 
 
 def main() -> None:
     """Import the app, then run the command line."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `kvcalc list | head` ends as quietly as `cat` does
     gc.disable()
     from kvcalc.cli.app import run
 

@@ -71,19 +71,19 @@ MlaPrefillOption = Annotated[
 
 def make_request(
     *,
-    context: str | None = None,
-    prompt: str | None = None,
-    cached: str | None = None,
-    generate: str | None = None,
-    batch: int = 1,
-    shared_prefix: str | None = None,
-    kv_cache: str = "on",
-    dtype: str = "bf16",
-    dtype_k: str | None = None,
-    dtype_v: str | None = None,
-    weight_dtype: str = "bf16",
-    mla_decode: str = "absorbed",
-    mla_prefill: str = "naive",
+    context: ContextOption = None,
+    prompt: PromptOption = None,
+    cached: CachedOption = None,
+    generate: GenerateOption = None,
+    batch: BatchOption = 1,
+    shared_prefix: SharedPrefixOption = None,
+    kv_cache: KvCacheOption = "on",
+    dtype: DtypeOption = "bf16",
+    dtype_k: DtypeKOption = None,
+    dtype_v: DtypeVOption = None,
+    weight_dtype: WeightDtypeOption = "bf16",
+    mla_decode: MlaDecodeOption = "absorbed",
+    mla_prefill: MlaPrefillOption = "naive",
 ) -> Request:
     """Read the options as typed. Raises KvcalcError where they contradict each other."""
     n, k = _context(context, prompt, cached)
@@ -93,12 +93,12 @@ def make_request(
         context_tokens=n or 0,
         cached_tokens=k,
         batch=batch,
-        generate_tokens=parse_tokens(generate, "--generate") if generate else 0,
-        shared_prefix_tokens=parse_tokens(shared_prefix, "--shared-prefix") if shared_prefix else 0,
+        generate_tokens=parse_tokens(generate, "--generate") if generate is not None else 0,
+        shared_prefix_tokens=parse_tokens(shared_prefix, "--shared-prefix") if shared_prefix is not None else 0,
         kv_cache=kv_cache == "on",
         dtype=parse_dtype(dtype, "--dtype"),
-        dtype_k=parse_dtype(dtype_k, "--dtype-k") if dtype_k else "",
-        dtype_v=parse_dtype(dtype_v, "--dtype-v") if dtype_v else "",
+        dtype_k=parse_dtype(dtype_k, "--dtype-k") if dtype_k is not None else "",
+        dtype_v=parse_dtype(dtype_v, "--dtype-v") if dtype_v is not None else "",
         weight_dtype=parse_dtype(weight_dtype, "--weight-dtype"),
         mla_decode=mla_decode,
         mla_prefill=mla_prefill,
@@ -108,8 +108,8 @@ def make_request(
 
 def _context(context: str | None, prompt: str | None, cached: str | None) -> tuple[int | None, int]:
     """Return n, or None for the model's default, and the tokens cached before the prefill: n = K + P."""
-    n = parse_tokens(context, "--context") if context else None
-    p = parse_tokens(prompt, "--prompt") if prompt else None
+    n = parse_tokens(context, "--context") if context is not None else None
+    p = parse_tokens(prompt, "--prompt") if prompt is not None else None
     k = 0 if cached in (None, "0") else parse_tokens(str(cached), "--cached")
     if p is not None:
         if n is not None and n != k + p:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.readers.text import Document, Place
 
 LAYER_TYPES = {"full_attention": "full", "sliding_attention": "sliding", "chunked_attention": "chunked"}
-NEARLY = 0.8
+NEARLY = 0.9
 
 
 class Fields:
@@ -70,8 +70,7 @@ class Fields:
         value = self.config[key]
         if value is None and name in self._facts["not_null"]:
             raise self.error(name, f"null, but {self._facts['class']} needs a number")
-        line, _ = self.document.mark((*self.place, key))
-        self.origins[name] = f"{key}: {json.dumps(value)}, line {line}"
+        self.origins[name] = f"{key}: {json.dumps(value)}"
         self.used[name] = (*self.place, key)
         return value
 
@@ -97,6 +96,11 @@ class Fields:
         if value == 0:
             raise self.error(name, "0 is too small", "at least 1")
         return value
+
+    def at_most(self, name: str, most: int) -> None:
+        """Refuse a number that is too large."""
+        if (value := self.number(name)) > most:
+            raise self.error(name, f"{value} is too large", f"at most {most}")
 
     def flag(self, name: str) -> bool:
         """Return true or false; null is false."""
@@ -143,7 +147,8 @@ class Fields:
                 if value is not None:
                     return value, self.origins.get(alternative, "decided by the reader")
             elif all(self.optional(name) is not None for name in names):
-                numbers = {name: self.number_or_zero(name) for name in names}
+                divisors = names[1:] if "//" in alternative else ()
+                numbers = {name: self.number(name) if name in divisors else self.number_or_zero(name) for name in names}
                 return formula.evaluate(numbers), f"{alternative} = {formula.with_numbers(numbers)}"
         raise self.document.error(self.place, f"missing field {alternatives[0]!r}")
 
@@ -157,7 +162,8 @@ class Fields:
             if key in names or key.startswith("_"):
                 continue
             for name in absent:
-                matcher = SequenceMatcher(None, key, name)
-                if matcher.quick_ratio() > NEARLY and matcher.ratio() > 0.9:
-                    message = f"unknown key {key!r}, and {name!r} is absent"
-                    raise self.document.error((*self.place, key), message, f"did you mean {name}?")
+                if abs(len(key) - len(name)) <= 3 and key[:1] == name[:1]:
+                    matcher = SequenceMatcher(None, key, name)
+                    if matcher.quick_ratio() > NEARLY and matcher.ratio() > NEARLY:
+                        message = f"unknown key {key!r}, and {name!r} is absent"
+                        raise self.document.error((*self.place, key), message, f"did you mean {name}?")

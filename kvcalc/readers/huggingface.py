@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.errors import did_you_mean
 from kvcalc.readers.families import FAMILIES, Field, When
 from kvcalc.readers.fields import Fields
+from kvcalc.readers.schema import MAX_LAYERS
 from kvcalc.readers.text import Document
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class _Translation:
         self.fields = fields
         self.family = family
         self.origins: Origins = {}
-        self._places: dict[Place, Place] = {}
+        self._places: dict[Place, Place] = {("name",): ("name",)} if "name" in fields.document.data else {}
 
     def marks(self) -> dict[Place, Mark]:
         """Places of the native document are those of the keys they came from."""
@@ -123,6 +124,7 @@ class _Translation:
         for name in ("num_hidden_layers", "hidden_size"):
             if not self.fields.given(name):
                 raise self.fields.document.error(self.fields.place, f"missing field {name!r}: not assumed")
+        self.fields.at_most("num_hidden_layers", MAX_LAYERS)
         self.fields.check_typos()
         for name in self.family.refused:
             if self.fields.flag(name):

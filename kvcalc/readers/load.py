@@ -46,7 +46,7 @@ def _bundled_name(source: str) -> str | None:
     names = bundle.names()
     if source in names:
         return source
-    if source.lower().endswith(FILE_SUFFIXES) or source.startswith((".", "/", "~")):
+    if source.lower().endswith(FILE_SUFFIXES) or source.startswith((".", "/", "~")) or os.path.exists(source):
         return None  # a file that cannot be read: the file reader says why
     name = bundle.short_name(source)
     if name in names:
@@ -92,6 +92,7 @@ def _name(document: Document, path: str) -> str:
 def _origins(document: Document, origins: Origins) -> list[Origin]:
     """Every number and flag of a native document, in its order, with where it came from."""
     found: dict[Place, Origin] = {}
+    marks = document.find_marks()
 
     def walk(value: Any, place: Place) -> None:  # a document's values
         if isinstance(value, dict):
@@ -99,7 +100,11 @@ def _origins(document: Document, origins: Origins) -> list[Origin]:
                 walk(inner, (*place, key))
             return
         line, _ = document.mark(place)
-        origin = origins.get(place) or (f"line {line}" if not origins else "the same for its model type")
+        if not origins:
+            origin = f"line {line}"
+        else:
+            origin = origins.get(place, "the same for its model type")
+            origin += f", line {line}" if place in marks else ""
         shown = " ".join(map(str, value)) if isinstance(value, list) else str(value)
         if isinstance(value, bool):
             shown = shown.lower()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError  # noqa: TID253  # imported only once a file is read
 
@@ -15,6 +15,7 @@ from kvcalc.errors import FormulaError, did_you_mean
 from kvcalc.feedforward import Dense, Experts
 from kvcalc.formula import parse
 from kvcalc.model import Branch, Layer, LayerGroup, ModelSpec
+from kvcalc.readers.complaint import first_error
 from kvcalc.readers.schema import CustomFile, DenseFile, HeadsFile, LayerFile, MlaFile, ModelFile
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from kvcalc.attention.memory import Memory
     from kvcalc.attention.reach import Reach
-    from kvcalc.errors import ConfigError
     from kvcalc.feedforward import FeedForward
     from kvcalc.readers.schema import MoeFile
     from kvcalc.readers.text import Document, Place
@@ -35,7 +35,7 @@ def read_native(document: Document) -> ModelSpec:
     try:
         file = ModelFile.model_validate(document.data)
     except ValidationError as error:
-        raise _first_error(document, error) from None
+        raise first_error(document, error) from None
     return _Builder(document, file).spec()
 
 
@@ -98,20 +98,19 @@ class _Builder:
         if file.layer_types is not None and file.layer_pattern is not None:
             raise self.document.error(("layer_pattern",), "layer_types and layer_pattern exclude each other")
         field = "layer_types" if file.layer_types is not None else "layer_pattern"
-        kinds = list(self._expand(field, file.layer_types or file.layer_pattern or []))
-        if not kinds:
+        runs = list(self._runs(field, file.layer_types or file.layer_pattern or []))
+        listed = sum(times for _, times in runs)
+        if not listed:
             raise self.document.error((field,), f"{field} is empty")
-        if field == "layer_types" and len(kinds) != total:
-            hint = f"list {total}, or let layer_pattern repeat"
-            message = f"layer_types lists {len(kinds)} layers, but num_hidden_layers is {total}"
+        if listed > total or (field == "layer_types" and listed != total):
+            hint = "" if field == "layer_pattern" else f"list {total}, or let layer_pattern repeat"
+            message = f"{field} lists {listed} layers, but num_hidden_layers is {total}"
             raise self.document.error((field,), message, hint)
-        if len(kinds) > total:
-            raise self.document.error(
-                (field,), f"the pattern has {len(kinds)} layers, but num_hidden_layers is {total}"
-            )
-        return [kinds[index % len(kinds)] for index in range(total)]
+        kinds = [kind for kind, times in runs for _ in range(times)]
+        return [kinds[index % listed] for index in range(total)]
 
-    def _expand(self, field: str, entries: list[str]) -> Iterator[str]:
+    def _runs(self, field: str, entries: list[str]) -> Iterator[tuple[str, int]]:
+        """Read 'local x5' as five layers of a kind that is described."""
         known = self.file.layers or {}
         for at, entry in enumerate(entries):
             match = re.fullmatch(r"(.+?)(?: x([1-9][0-9]{0,4}))?", entry)
@@ -119,7 +118,7 @@ class _Builder:
             if name not in known:
                 hint = did_you_mean(name, known) or f"`layers` describes {', '.join(known) or 'none'}"
                 raise self.document.error((field, at), f"unknown kind of layer {name!r}", hint)
-            yield from [name] * int(match[2] or 1 if match else 1)
+            yield name, int(match[2] or 1) if match else 1
 
     def _check_sharing(self, layers: list[Layer], kinds: list[str]) -> None:
         """A layer that shares a cache needs an earlier owner with the same memory and reach."""
@@ -246,90 +245,3 @@ class _Builder:
             expert_bias=mlp.expert_bias,
             router_bias=mlp.router_bias,
         )
-
-
-def _first_error(document: Document, error: ValidationError) -> ConfigError:
-    """One clear message: the first problem in the file, and how many more there are."""
-    problems = error.errors(include_url=False, include_context=True, include_input=True)
-    places = [_place(document.data, problem["loc"]) for problem in problems]
-    unknown = [at for at, problem in enumerate(problems) if problem["type"] == "extra_forbidden"]
-    missing = {
-        (places[at][:-1], str(places[at][-1])): at
-        for at, problem in enumerate(problems)
-        if problem["type"] == "missing"
-    }
-    explained = set()
-    for at in unknown:  # an unknown field beside a missing one of nearly its name is one problem, a typo
-        for (parent, name), other in missing.items():
-            if parent == places[at][:-1] and did_you_mean(str(places[at][-1]), [name]):
-                explained.add(other)
-    order = sorted(
-        (at for at in range(len(problems)) if at not in explained),
-        key=lambda at: (problems[at]["type"] == "missing", document.mark(places[at])),
-    )
-    first = order[0]
-    message, hint = _say(problems[first], places[first], missing)
-    if len(order) > 1:
-        hint = f"{hint}; " if hint else ""
-        others = ", ".join(f"line {document.mark(places[at])[0]}" for at in order[1:4])
-        hint += f"{len(order) - 1} more after that ({others})"
-    return document.error(places[first], message, hint)
-
-
-def _place(data: Any, loc: tuple[str | int, ...]) -> Place:
-    """The path in the file of pydantic's location, which also names union members and '[key]'."""
-    place: list[str | int] = []
-    for at, step in enumerate(loc):
-        last = at == len(loc) - 1
-        if (isinstance(data, dict) and (step in data or last)) or isinstance(data, list):
-            place.append(step)
-            data = data.get(step) if isinstance(data, dict) else data[int(step)]
-    return tuple(place)
-
-
-def _say(problem: Any, place: Place, missing: dict[tuple[Place, str], int]) -> tuple[str, str]:
-    """A pydantic problem in our words: what is wrong, what would be right."""
-    field = place[-1] if place else "the file"
-    value, kind, context = problem["input"], problem["type"], problem.get("ctx") or {}
-    if kind == "extra_forbidden":
-        wanted = [name for parent, name in missing if parent == place[:-1]]
-        return f"unknown field {field!r}", did_you_mean(str(field), [*wanted, *_known_fields()])
-    if kind == "missing":
-        return f"missing field {field!r}", _description(str(field))
-    if kind == "int_type" and isinstance(value, str) and re.fullmatch(r"[0-9_.]+([eE]\+?[0-9]+)?|[0-9]+[kKmM]", value):
-        return f"{field}: YAML reads {value} as text, not as a number", "write all its digits"
-    if kind in ("int_type", "int_from_float"):
-        return f"{field}: {_show(value)} is not a whole number", ""
-    if kind == "bool_type":
-        return f"{field}: {_show(value)} is not true or false", ""
-    if kind in ("greater_than", "greater_than_equal"):
-        least = context.get("gt", context.get("ge", 0)) + (kind == "greater_than")
-        return f"{field}: {_show(value)} is too small", f"at least {least}"
-    if kind in ("less_than", "less_than_equal"):
-        return f"{field}: {_show(value)} is too large", f"at most {context.get('le', context.get('lt'))}"
-    if kind == "string_pattern_mismatch":
-        return f"{field}: {_show(value)} is not allowed", "letters, digits and . _ / - only, a letter or digit first"
-    if kind in ("literal_error", "union_tag_invalid"):
-        expected = str(context.get("expected") or context.get("expected_tags"))
-        tag = value.get("kind") if isinstance(value, dict) else value
-        where = "kind" if kind == "union_tag_invalid" else field
-        words = re.findall(r"'([^']*)'", expected)
-        return f"{where}: {_show(tag)} is not known", did_you_mean(str(tag), words) or f"one of {', '.join(words)}"
-    if kind == "union_tag_not_found":
-        return f"{field}: missing field 'kind'", "heads, mla or custom" if field == "attention" else "dense or moe"
-    return f"{field}: {problem['msg'][:1].lower()}{problem['msg'][1:]}", ""
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _known_fields() -> list[str]:
-    models = (ModelFile, HeadsFile, MlaFile, CustomFile, DenseFile, LayerFile)
-    return list(dict.fromkeys(name for model in models for name in model.model_fields))
-
-
-def _description(field: str) -> str:
-    known = ModelFile.model_fields.get(field)
-    return (known.description or "") if known else ""

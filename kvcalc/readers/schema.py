@@ -7,12 +7,25 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field  # noqa: TID253  # imported only once a file is read
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field  # noqa: TID253  # imported only once a file is read
 
 Size = Annotated[int, Field(gt=0, le=10**9)]
 SizeOrZero = Annotated[int, Field(ge=0, le=10**9)]
+MAX_LAYERS = 10_000
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 SYMBOL = r"^[A-Za-z_][A-Za-z_0-9]*(\^[A-Za-z]+)?'*$"
+
+# Free text reaches terminals and spreadsheets: it may steer neither.
+TEXT = r"^[^=+\-@\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+Text = Annotated[str, Field(pattern=TEXT, max_length=500)]
+
+
+def _written(value: object) -> object:
+    """A whole number is a formula too: `parameters: 0`."""
+    return str(value) if type(value) is int else value
+
+
+Expression = Annotated[str, BeforeValidator(_written), Field(pattern=r"^[^=+\-@\s\x00-\x1f\x7f-\x9f]")]
 
 
 class Strict(BaseModel):
@@ -54,11 +67,11 @@ class CustomFile(Strict):
     kind: Literal["custom"]
     name: str = Field(pattern=NAME)
     symbols: dict[Annotated[str, Field(pattern=SYMBOL)], SizeOrZero]
-    elements_per_token: str = Field(description="elements one token leaves in one layer")
-    work_per_pair: str = Field(description="FLOPs per (query, key) pair in one layer")
-    work_per_token: str = Field(description="FLOPs per token of one layer's projections; '0' if there are none")
-    parameters: str = Field(description="parameters of one layer's attention; '0' if there are none")
-    source: str | None = None
+    elements_per_token: Expression = Field(description="elements one token leaves in one layer")
+    work_per_pair: Expression = Field(description="FLOPs per (query, key) pair in one layer")
+    work_per_token: Expression = Field(description="FLOPs per token of one layer's projections; 0 if there are none")
+    parameters: Expression = Field(description="parameters of one layer's attention; 0 if there are none")
+    source: Text | None = None
 
 
 class DenseFile(Strict):
@@ -104,9 +117,9 @@ class ModelFile(LayerFile):
     """A model. Field names are those of Hugging Face configs."""
 
     name: str = Field(pattern=NAME)
-    source: str | None = None
+    source: Text | None = None
     hidden_size: Size
-    num_hidden_layers: Annotated[int, Field(gt=0, le=10_000)]
+    num_hidden_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)]
     vocab_size: Size
     max_position_embeddings: Size | None = None
     tie_word_embeddings: bool
@@ -121,6 +134,6 @@ class ModelFile(LayerFile):
     layers: dict[str, LayerFile] | None = Field(None, description="kinds of layers by a name of your own")
     layer_types: list[str] | None = Field(None, description="a kind for every layer; 'dense x3' stands for three")
     layer_pattern: list[str] | None = Field(None, description="kinds repeated over all layers")
-    left_out: str | None = Field(
+    left_out: Text | None = Field(
         None, description="what the model has and this file leaves out, such as a vision tower"
     )

@@ -8,10 +8,9 @@ JSON (a published config.json) is read by the standard library; its places are f
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import ConfigError, KvcalcError
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 500_000
 MAX_DEPTH = 20
 MAX_VALUES = 50_000
+
+_CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 
 Place = tuple[str | int, ...]
 Mark = tuple[int, int]
@@ -48,33 +49,45 @@ class Document(NamedTuple):
 
 
 def read_text(path: str) -> str:
-    """A file's text, '-' being stdin. Raises ConfigError where it cannot be read or is no text."""
+    """Read a file's text, '-' being stdin. Raises ConfigError where it cannot be read or is no text."""
+    shown = "<stdin>" if path == "-" else path
     try:
         if path == "-":
             raw = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                raise ConfigError(path, "not a regular file")
             with open(path, "rb") as file:
                 raw = file.read(MAX_BYTES + 1)
+    except IsADirectoryError:
+        raise ConfigError(shown, "a directory, not a file") from None
     except OSError as error:
-        raise ConfigError(path, f"cannot be read: {error.strerror}") from None
+        raise ConfigError(shown, f"cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the name
+        raise ConfigError(shown, f"cannot be read: {error}") from None
     if len(raw) > MAX_BYTES:
-        raise ConfigError(path, f"larger than {MAX_BYTES:,} bytes: not a model config")
+        raise ConfigError(shown, f"larger than {MAX_BYTES:,} bytes: not a model config")
+    hint = "a config is a YAML or JSON file"
     try:
         text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError(path, "not UTF-8 text", hint="a config is a YAML or JSON file") from None
+    except UnicodeDecodeError as error:
+        line, column = _mark_at(raw[: error.start].decode("utf-8", "replace"))
+        raise ConfigError(shown, "not UTF-8 text", line=line, column=column, hint=hint) from None
     if "\0" in text:
-        raise ConfigError(path, "a binary file", hint="a config is a YAML or JSON file")
+        line, column = _mark_at(text[: text.index("\0")])
+        raise ConfigError(shown, "a binary file", line=line, column=column, hint=hint)
     return text
+
+
+def _mark_at(before: str) -> Mark:
+    """Line and column, from 1, of what follows this text."""
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
 def read_documents(path: str) -> list[Document]:
     """Every document of a file."""
     text = read_text(path)
     shown = "<stdin>" if path == "-" else path
-    documents = [_read_json(shown, text)] if text.lstrip().startswith("{") else list(_read_yaml(shown, text))
+    json_alone = _read_json(shown, text) if text.lstrip().startswith("{") else None
+    documents = [json_alone] if json_alone else list(_read_yaml(shown, text))
     if not documents:
         raise ConfigError(shown, "an empty file", line=1, column=1, hint="see kvcalc list for examples")
     for document in documents:
@@ -83,8 +96,8 @@ def read_documents(path: str) -> list[Document]:
     return documents
 
 
-def _read_json(path: str, text: str) -> Document:
-    """Read one JSON document; text that is no JSON may still be YAML's braces."""
+def _read_json(path: str, text: str) -> Document | None:
+    """Read JSON; None where it is none and may still be YAML, whose flow mappings begin with a brace too."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -97,39 +110,56 @@ def _read_json(path: str, text: str) -> Document:
     try:
         data = json.loads(text, object_pairs_hook=unique)
     except KvcalcError as error:
-        _marks_of(path, text)  # raises at the second of the two
+        list(_read_yaml(path, _as_yaml(text), values=False))  # raises at the second of the two
         raise ConfigError(path, error.message) from None
-    except (RecursionError, ValueError):
-        try:
-            return next(_read_yaml(path, text))
-        except ConfigError as error:
-            raise _json_error(path, text) or error from None
-    return Document(path, data, lambda: _marks_of(path, text))
-
-
-def _json_error(path: str, text: str) -> ConfigError | None:
-    try:
-        json.loads(text)
     except json.JSONDecodeError as error:
-        if path.endswith(".json"):
-            return ConfigError(path, f"not JSON: {error.msg}", line=error.lineno, column=error.colno)
-    except RecursionError:
-        pass
-    return None
+        if path.lower().endswith(".json"):
+            raise ConfigError(path, f"not JSON: {error.msg}", line=error.lineno, column=error.colno) from None
+        return None
+    except (RecursionError, ValueError):  # too deep, or an integer of thousands of digits: YAML's guards say so
+        return None
+
+    if _too_deep(data):
+        return None
+
+    @cache
+    def marks() -> dict[Place, Mark]:
+        try:
+            return next(_read_yaml(path, _as_yaml(text), values=False)).find_marks()
+        except ConfigError:  # JSON that is no YAML: without places
+            return {}
+
+    return Document(path, data, marks)
 
 
-def _marks_of(path: str, text: str) -> dict[Place, Mark]:
-    """Places in JSON, by reading it as the YAML that it is but for tabs and surrogate escapes."""
-    same_length = re.sub(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}", "\\\\u0020", text.replace("\t", " "))
-    for document in _read_yaml(path, same_length, values=False):
-        return document.find_marks()
-    return {}
+def _too_deep(data: Any) -> bool:
+    """Whether JSON nests deeper than YAML is let to, whose reader then says where."""
+    level, depth = [data], 0
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    return depth > MAX_DEPTH and bool(level)
+
+
+def _as_yaml(text: str) -> str:
+    """JSON as the YAML that it is but for tabs, surrogate escapes and control characters, every place kept."""
+    same_length = re.sub(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}", r"\\u0020", text)
+    return _CONTROL.sub(" ", same_length.replace("\t", " "))
 
 
 def _read_yaml(path: str, text: str, *, values: bool = True) -> Iterator[Document]:
     """Documents from the parser's events. `values` False: places only, every scalar stays text."""
     import yaml
 
+    if control := _CONTROL.search(text):
+        line, column = _mark_at(text[: control.start()])
+        character = f"U+{ord(control[0]):04X}"
+        raise ConfigError(path, f"not YAML: the control character {character}", line=line, column=column)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     builder = _Builder(path, values=values)
     try:
@@ -242,9 +272,9 @@ class _Builder:
             return None
         if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
             return text[0] in "tT"
+        if len(text) > 30 and re.fullmatch(r"[-+]?[0-9_]+", text):
+            raise self._fail(line, column, f"the number {text[:12]}... is too large")
         if re.fullmatch(r"[-+]?(0|[1-9][0-9]*)", text):
-            if len(text) > 30:
-                raise self._fail(line, column, f"the number {text[:12]}... is too large")
             return int(text)
         if re.fullmatch(r"[-+]?0[0-7_]+", text):
             octal = int(text.replace("_", ""), 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.report.table import Column, Table
-from kvcalc.report.units import bytes_binary, count, decimal, ratio
+from kvcalc.report.units import bytes_binary, count, decimal, ratio, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
     def attention(phase: str, rank: int) -> Column:
         sums = [_sum(row, f"{phase}_core_flops", f"{phase}_projection_flops") for row in rows]
-        header = {"decode": "decode step\nattn FLOPs", "prefill": "prefill\nattn FLOPs", "answer": "answer\nattn FLOPs"}
-        return Column(header[phase], tuple(decimal(value) for value in sums), rank=rank)
+        return Column(f"{phase}\nattention\nFLOPs", tuple(decimal(value) for value in sums), rank=rank)
 
     columns = [
         *([text("model", "model", 0)] if several else []),
@@ -48,8 +47,8 @@ def comparison_table(comparison: Comparison) -> Table:
         attention("decode", 3),
         attention("prefill", 4),
         *([attention("answer", 4)] if reports[0].workload.generate_tokens else []),
-        number("decode step\nall FLOPs", "decode_model_flops", decimal, 9),
-        number("prefill\nall FLOPs", "prefill_model_flops", decimal, 10),
+        number("decode\nmodel\nFLOPs", "decode_model_flops", decimal, 9),
+        number("prefill\nmodel\nFLOPs", "prefill_model_flops", decimal, 10),
         Column("decode\nFLOPs/B", tuple(decimal(_float(row, "decode_intensity")) for row in rows), rank=11),
         number("parameters", "parameters", count, 8),
         number("cache\nbytes", "cache_bytes", count, 12),
@@ -84,18 +83,18 @@ def _title(report: Report, contexts: set[int], *, several: bool) -> str:
     workload = report.workload
     parts = [] if several else [report.spec.name]
     if len(contexts) == 1:
-        parts.append(f"context {workload.context_tokens:,} tokens")
+        parts.append(f"context {tokens(workload.context_tokens)}")
     if workload.cached_tokens:
         parts.append(f"{workload.cached_tokens:,} cached + {workload.prompt_tokens:,} new")
     if workload.generate_tokens:
-        parts.append(f"answer {workload.generate_tokens:,} tokens")
+        parts.append(f"answer {tokens(workload.generate_tokens)}")
     return ", ".join([*parts, *_setting(workload)])
 
 
 def _setting(workload: Workload) -> list[str]:
     told = [f"batch {workload.batch:,}", f"cache {workload.cache_dtype}"]
     if workload.shared_prefix_tokens:
-        told.append(f"shared prefix {workload.shared_prefix_tokens:,} tokens")
+        told.append(f"shared prefix {tokens(workload.shared_prefix_tokens)}")
     if not workload.kv_cache:
         told.append("no KV cache")
     return told

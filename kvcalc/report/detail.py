@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.report.table import Column, Table
-from kvcalc.report.units import bytes_binary, count, decimal
+from kvcalc.report.units import bytes_binary, count, decimal, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def _layers(report: Report, facts: Sequence[Fact]) -> Table:
         return Column(header, tuple(count(group[quantity]) for group in groups.values()), rank=rank)
 
     spec, workload = report.spec, report.workload
-    title = f"{spec.name}: {spec.attention}, {spec.layers} layers, context {workload.context_tokens:,} tokens"
+    title = f"{spec.name}: {spec.attention}, {spec.layers} layers, context {tokens(workload.context_tokens)}"
     left_out = (f"The {spec.left_out} are left out: the numbers are the language model's.",) if spec.left_out else ()
     source = (f"Source: {spec.source}",) if spec.source else ()
     columns = (

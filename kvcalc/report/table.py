@@ -37,12 +37,12 @@ def fitting(columns: Sequence[Column], width: int | None) -> list[Column]:
     """Choose the columns that fit into `width` characters by their rank; None: all of them."""
     if width is None:
         return list(columns)
-    chosen = {column.header for column in columns if column.rank == 0}
-    for column in sorted(columns, key=lambda column: column.rank):
-        tried = [other for other in columns if other.header in chosen or other is column]
-        if column.rank and sum(other.width for other in tried) + 2 * (len(tried) - 1) <= width:
-            chosen.add(column.header)
-    return [column for column in columns if column.header in chosen]
+    chosen = {at for at, column in enumerate(columns) if column.rank == 0}
+    for at in sorted(range(len(columns)), key=lambda at: columns[at].rank):
+        tried = chosen | {at}
+        if sum(columns[other].width for other in tried) + 2 * (len(tried) - 1) <= width:
+            chosen = tried
+    return [columns[at] for at in sorted(chosen)]
 
 
 def to_terminal(tables: Sequence[Table], width: int | None, *, color: bool) -> str:

@@ -11,6 +11,11 @@ def count(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
+def tokens(value: int) -> str:
+    """Write '32,768 tokens', '1 token'."""
+    return f"{value:,} token{'' if value == 1 else 's'}"
+
+
 def bytes_binary(value: int | None) -> str:
     """Write '2.109 GiB'."""
     if value is None:

@@ -1,0 +1,33 @@
+"""A command asks for a `request` or an `out`, and its users get the options these are made of: the same everywhere."""
+
+from __future__ import annotations
+
+import inspect
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.cli.output import make_output
+from kvcalc.cli.workload import make_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAKERS: dict[str, Callable[..., Any]] = {"request": make_request, "out": make_output}
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameters `request` and `out` of a command by the parameters of what makes them."""
+    own = inspect.signature(command, eval_str=True).parameters
+    taken = {name: inspect.signature(MAKERS[name], eval_str=True).parameters for name in own if name in MAKERS}
+
+    @wraps(command)
+    def run(**values: Any) -> None:  # whatever typer parsed
+        made = {name: MAKERS[name](**{key: values.pop(key) for key in keys}) for name, keys in taken.items()}
+        command(**values, **made)
+
+    kept = [parameter for name, parameter in own.items() if name not in MAKERS]
+    options = [parameter for parameters in taken.values() for parameter in parameters.values()]
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what inspect.signature reads first
+        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*kept, *options)]
+    )
+    return run
