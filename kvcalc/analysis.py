@@ -45,6 +45,12 @@ class Report(NamedTuple):
         """The exact number."""
         return self.scope.get(key)
 
+    @property
+    def decode_intensity(self) -> float | None:
+        """FLOPs of the decode core per byte of cache it reads."""
+        core, read = self.value("decode_core_flops"), self.value("decode_cache_read_bytes")
+        return core / read if core is not None and read else None
+
 
 def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") -> Report:
     """Every quantity of one model under one workload."""
@@ -168,12 +174,17 @@ class _Model:
         core = Total(f"{phase.name}_core_flops", self._attention(phase, core=True))
         projection = Total(f"{phase.name}_projection_flops", self._attention(phase, core=False))
         rest = (*self._feedforward(phase), *self._embedding(phase), Part(1, "lm_head", self._lm_head(phase)))
-        attention = [
-            Part(1, "attention core", Quantity("attention core", core.name)),
-            Part(1, "attention projections", Quantity("attention projections", projection.name)),
-        ]
-        model = Total("", (*attention, *rest))
-        return {core.name: core, projection.name: projection, f"{phase.name}_model_flops": model}
+        attention = Total(
+            f"{phase.name}_attention_flops",
+            (Part(1, "core", Quantity("", core.name)), Part(1, "projections", Quantity("", projection.name))),
+        )
+        parts = (
+            Part(1, "attention core", Quantity("", core.name)),
+            Part(1, "attention projections", Quantity("", projection.name)),
+            *rest,
+        )
+        model = Total(f"{phase.name}_model_flops", parts)
+        return {total.name: total for total in (core, projection, attention, model)}
 
     def _attention(self, phase: Phase, *, core: bool) -> tuple[Part, ...]:
         parts = []

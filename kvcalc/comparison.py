@@ -74,7 +74,6 @@ def row(report: Report, reference: Report) -> Row:
     """One flat record: raw exact integers, null where a number does not apply. Keys only ever grow at the end."""
     spec, workload = report.spec, report.workload
     cache, base = report.value("cache_bytes"), reference.value("cache_bytes")
-    core, read = report.value("decode_core_flops"), report.value("decode_cache_read_bytes")
     told: Row = {
         "model": spec.name,
         "variant": report.variant,
@@ -84,7 +83,7 @@ def row(report: Report, reference: Report) -> Row:
         "batch": workload.batch,
         "cache_dtype": workload.cache_dtype,
         "cache_ratio": cache / base if cache is not None and base else None,
-        "decode_intensity": core / read if core is not None and read else None,
+        "decode_intensity": report.decode_intensity,
         "prompt_tokens": workload.prompt_tokens,
         "cached_tokens": workload.cached_tokens,
         "kv_cache": "on" if workload.kv_cache else "off",
@@ -138,4 +137,8 @@ KEYS = (
     "answer_core_flops",
     "answer_projection_flops",
     "answer_model_flops",
+    "decode_attention_flops",
+    "prefill_attention_flops",
+    "last_step_attention_flops",
+    "answer_attention_flops",
 )

@@ -83,38 +83,13 @@ def _parts(report: Report, key: str) -> Iterator[tuple[str, int]]:
 
 
 def _summary(report: Report) -> Iterator[Fact]:
-    keys = (
-        "cache_elements_per_token",
-        "cache_bytes_per_token",
-        "cache_elements",
-        "cache_bytes",
-        "decode_cache_read_bytes",
-        "decode_core_flops",
-        "decode_projection_flops",
-        "decode_model_flops",
-        "prefill_core_flops",
-        "prefill_projection_flops",
-        "prefill_model_flops",
-        "parameters",
-        "active_parameters",
-        "weight_bytes",
-        "receptive_field_tokens",
-        "crossover_query_tokens",
-        "answer_cache_bytes",
-        "last_step_model_flops",
-        "answer_core_flops",
-        "answer_projection_flops",
-        "answer_model_flops",
-    )
-    for key in keys:
-        value = report.value(key)
-        if value is not None:
+    """Every number of the rows, and both ways for MLA to decode."""
+    for key in report.quantities:
+        if (value := report.value(key)) is not None:
             yield Fact("summary", report.spec.name, "", key, value)
-    read, core = report.value("decode_cache_read_bytes"), report.value("decode_core_flops")
-    if read and core is not None:
-        yield Fact("summary", report.spec.name, "", "decode_intensity", core / read)
+    if report.decode_intensity is not None:
+        yield Fact("summary", report.spec.name, "", "decode_intensity", report.decode_intensity)
     if report.value("crossover_query_tokens") is not None and report.workload.kv_cache:
         for mode in MODES:
-            both = analyze(report.spec, report.workload._replace(mla_decode=mode))
-            flops = (both.value("decode_core_flops") or 0) + (both.value("decode_projection_flops") or 0)
+            flops = analyze(report.spec, report.workload._replace(mla_decode=mode)).value("decode_attention_flops")
             yield Fact("summary", report.spec.name, "", f"decode_attention_{mode}_flops", flops)

@@ -61,9 +61,9 @@ def _lines(report: Report, key: str) -> Iterator[Line]:
     scope = report.scope
     if key in RATIOS:
         top, bottom = RATIOS[key]
-        a, b = report.value(top), report.value(bottom)
-        if a is not None and b:
-            yield Line(key, 0, key, f"{top} / {bottom}", f"{a} / {b}", a / b, "FLOPs per byte of cache read")
+        if report.decode_intensity is not None:
+            numbers = f"{report.value(top)} / {report.value(bottom)}"
+            yield Line(key, 0, key, f"{top} / {bottom}", numbers, report.decode_intensity, "FLOPs a byte of cache read")
         return
     node = report.quantities[key]
     if node is not None:

@@ -30,10 +30,6 @@ def comparison_table(comparison: Comparison) -> Table:
     def number(header: str, key: str, write: Callable[[int | None], str], rank: int) -> Column:
         return Column(header, tuple(write(_whole(row, key)) for row in rows), rank=rank)
 
-    def attention(phase: str, rank: int) -> Column:
-        sums = [_sum(row, f"{phase}_core_flops", f"{phase}_projection_flops") for row in rows]
-        return Column(f"{phase}\nattention\nFLOPs", tuple(decimal(value) for value in sums), rank=rank)
-
     columns = [
         *([text("model", "model", 0)] if several else []),
         *([text("variant", "variant", 0)] if rebuilt or not several else []),
@@ -44,9 +40,13 @@ def comparison_table(comparison: Comparison) -> Table:
         number("bytes\na token", "cache_bytes_per_token", count, 6),
         number("cache", "cache_bytes", bytes_binary, 0),
         Column("ratio", tuple(ratio(_float(row, "cache_ratio")) for row in rows), rank=2),
-        attention("decode", 3),
-        attention("prefill", 4),
-        *([attention("answer", 4)] if reports[0].workload.generate_tokens else []),
+        number("decode\nattention\nFLOPs", "decode_attention_flops", decimal, 3),
+        number("prefill\nattention\nFLOPs", "prefill_attention_flops", decimal, 4),
+        *(
+            [number("answer\nattention\nFLOPs", "answer_attention_flops", decimal, 4)]
+            if reports[0].workload.generate_tokens
+            else []
+        ),
         number("decode\nmodel\nFLOPs", "decode_model_flops", decimal, 9),
         number("prefill\nmodel\nFLOPs", "prefill_model_flops", decimal, 10),
         Column("decode\nFLOPs/B", tuple(decimal(_float(row, "decode_intensity")) for row in rows), rank=11),
@@ -108,8 +108,3 @@ def _whole(row: Row, key: str) -> int | None:
 def _float(row: Row, key: str) -> float | None:
     value = row[key]
     return value if isinstance(value, float) else None
-
-
-def _sum(row: Row, *keys: str) -> int | None:
-    values = [_whole(row, key) for key in keys]
-    return None if None in values else sum(value for value in values if value is not None)

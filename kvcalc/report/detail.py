@@ -71,7 +71,7 @@ def _short(where: str) -> str:
 
 def _parameters(facts: Sequence[Fact]) -> Table:
     found = [(fact.part, int(fact.value or 0)) for fact in facts if fact.section == "parameters"]
-    total = sum(value for _, value in found)
+    total = _in_all(facts, "parameters")
     names = (*(part for part, _ in found), "total")
     values = (*(value for _, value in found), total)
     columns = (
@@ -80,6 +80,11 @@ def _parameters(facts: Sequence[Fact]) -> Table:
         Column("share", tuple(_percent(value, total) for value in values), rank=1),
     )
     return Table("", columns)
+
+
+def _in_all(facts: Sequence[Fact], quantity: str) -> int:
+    """A number of the whole model."""
+    return next(int(fact.value or 0) for fact in facts if (fact.section, fact.quantity) == ("summary", quantity))
 
 
 def _percent(value: int, total: int) -> str:
