@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from kvcalc.quantity import Node, Symbols
     from kvcalc.workload import Workload
 
+SOURCE_EMBEDDING = "Attention Is All You Need (arXiv:1706.03762) sec. 3.4: a row of the vocabulary each"
+SOURCE_NORM = "RMSNorm (arXiv:1910.07467): weights; LayerNorm (arXiv:1607.06450): weights and biases"
 NO_CACHE = Quantity("nothing is cached", "0", {}, "--kv-cache off: every step recomputes all tokens before it")
 
 
@@ -102,8 +104,8 @@ class _Model:
         return [(count, branch) for branch, count in layers.items()]
 
     def _elements(self, memory: Memory) -> Quantity:
-        source = memory.stores()[0].source
-        return Quantity("elements per token", memory.elements_formula, self._symbols(memory.symbols()), source)
+        symbols = self._symbols(memory.symbols())
+        return Quantity("elements per token", memory.elements_formula, symbols, memory.source)
 
     def _bits(self, memory: Memory) -> Total:
         """Bits one token leaves in one layer, K and V at their own dtypes."""
@@ -217,7 +219,7 @@ class _Model:
                 per = Quantity("FLOPs per token", part.formula, symbols, part.source)
                 for call in phase.calls:
                     flops = Quantity(part.name, f"{call.times}*w*x", {"w": per, "x": call.tokens})
-                    yield Part(layers, f"{part.name} of {feedforward.label} layer", flops)
+                    yield Part(layers, part.name, flops)
 
     def _embedding(self, phase: Phase) -> Iterator[Part]:
         """Projections from and to an embedding of another size; the lookup itself is no matmul."""
@@ -236,19 +238,31 @@ class _Model:
         """Every weight of the language model, tied ones once."""
         spec = self.spec
         symbols: Symbols = {"d": spec.hidden_size, "d_e": spec.embedding_size or spec.hidden_size, "V": spec.vocab_size}
-        parts = [Part(1, "embedding", Quantity("embedding", "V*d_e", symbols))]
+        parts = [Part(1, "embedding", Quantity("embedding", "V*d_e", symbols, SOURCE_EMBEDDING))]
         if spec.position_embeddings:
             rows = {**symbols, "r": spec.position_embeddings}
-            parts.append(Part(1, "position embedding", Quantity("position embedding", "r*d", rows)))
+            parts.append(
+                Part(
+                    1,
+                    "position embedding",
+                    Quantity("position embedding", "r*d", rows, "learned positions: a row each"),
+                )
+            )
         if spec.embedding_size:
-            parts.append(Part(2, "embedding projections", Quantity("embedding projection", "d_e*d", symbols)))
+            parts.append(
+                Part(
+                    2,
+                    "embedding projections",
+                    Quantity("embedding projection", "d_e*d", symbols, "OPT word_embed_proj_dim"),
+                )
+            )
         if not spec.tie_word_embeddings:
-            parts.append(Part(1, "lm_head", Quantity("lm_head", "V*d_e", symbols)))
+            parts.append(Part(1, "lm_head", Quantity("lm_head", "V*d_e", symbols, SOURCE_EMBEDDING)))
         if spec.lm_head_bias:
             parts.append(Part(1, "lm_head bias", Quantity("lm_head bias", "V", symbols)))
         norms = int(spec.embedding_norm) + int(spec.final_norm) + sum(g.layer.norms * g.layers for g in spec.groups)
         if per_norm := {"rmsnorm": "d", "layernorm": "2*d"}.get(spec.norm):
-            parts.append(Part(norms, "norms", Quantity("norm", per_norm, symbols)))
+            parts.append(Part(norms, "norms", Quantity("norm", per_norm, symbols, SOURCE_NORM)))
         parts += self._layer_weights()
         return Total("", tuple(parts))
 
@@ -256,19 +270,19 @@ class _Model:
         for layers, branch in self._branches(owners=False):
             owned = [w for w in branch.memory.weights() if not (w.writes and branch.shares_kv)]
             symbols = self._symbols(branch.memory.symbols())
-            weights = [Part(1, w.name, Quantity(w.name, w.formula, symbols)) for w in owned]
+            source = branch.memory.source
+            weights = [Part(1, w.name, Quantity(w.name, w.formula, symbols, source)) for w in owned]
             yield Part(layers, f"{branch.label} layer", Total("", tuple(weights)))
         for layers, feedforward in self._feedforwards():
             symbols = self._symbols(feedforward.symbols())
-            weights = [Part(1, w.name, Quantity(w.name, w.formula, symbols)) for w in feedforward.weights()]
+            source = feedforward.source
+            weights = [Part(1, w.name, Quantity(w.name, w.formula, symbols, source)) for w in feedforward.weights()]
             yield Part(layers, f"{feedforward.label} layer", Total("", tuple(weights)))
 
     def active_parameters(self) -> Node:
         """The parameters less the experts a token does not visit."""
         idle = [
-            Part(
-                layers, f"{weights.name} of {feedforward.label} layer", Quantity(weights.name, weights.formula, symbols)
-            )
+            Part(layers, weights.name, Quantity(weights.name, weights.formula, symbols))
             for layers, feedforward in self._feedforwards()
             for symbols in (self._symbols(feedforward.symbols()),)
             for weights in feedforward.idle_weights()

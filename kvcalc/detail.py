@@ -64,13 +64,34 @@ def _parameters(report: Report) -> Iterator[Fact]:
 
 
 def _flops(report: Report) -> Iterator[Fact]:
-    """The same parts for a decode step and for the prefill."""
-    for phase in ("decode", "prefill"):
-        merged: dict[str, int] = {}
-        for part, value in _parts(report, f"{phase}_model_flops"):
-            merged[part] = merged.get(part, 0) + value
-        for part, value in merged.items():
-            yield Fact("flops", part, "", f"{phase}_flops", value)
+    """The same parts for a decode step and for the prefill: scores, values, q ... o, MLP or experts, lm_head."""
+    phases = {phase: _flops_of(report, phase) for phase in ("decode", "prefill")}
+    names = dict.fromkeys(name for found in phases.values() for name in found)
+    kinds = ("core: ", "projection: ")
+    order = sorted(names, key=lambda name: next((at for at, kind in enumerate(kinds) if name.startswith(kind)), 2))
+    for phase, found in phases.items():
+        for name in order:
+            yield Fact("flops", name, "", f"{phase}_flops", found.get(name, 0))
+
+
+def _flops_of(report: Report, phase: str) -> dict[str, int]:
+    """Parts of one phase by name."""
+    found: dict[str, int] = {}
+    for kind in ("core", "projection"):
+        for name, value in _work(report, f"{phase}_{kind}_flops"):
+            found[f"{kind}: {name}"] = found.get(f"{kind}: {name}", 0) + value
+    for name, value in _parts(report, f"{phase}_model_flops"):
+        if not name.startswith("attention "):
+            found[name] = found.get(name, 0) + value
+    return found
+
+
+def _work(report: Report, key: str) -> Iterator[tuple[str, int]]:
+    """Matmuls of attention by name, over all layers."""
+    node = report.quantities[key]
+    for branch in node.parts if isinstance(node, Total) else ():
+        for part in branch.node.parts if isinstance(branch.node, Total) else ():
+            yield part.what, branch.times * part.node.evaluate(report.scope)
 
 
 def _parts(report: Report, key: str) -> Iterator[tuple[str, int]]:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.analysis import analyze
 from kvcalc.comparison import KEYS
-from kvcalc.errors import FormulaError, KvcalcError, did_you_mean
-from kvcalc.formula import parse
-from kvcalc.quantity import steps
+from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.quantity import steps, symbols_in
 from kvcalc.workload import MODES
 
 if TYPE_CHECKING:
@@ -99,15 +98,8 @@ MEANINGS = {
 }
 
 
-def symbols(lines: Iterable[Line]) -> dict[str, str]:
-    """What the symbols in these formulas mean."""
-    used = {name for line in lines if line.depth or line.quantity not in RATIOS for name in _symbols(line)}
+def symbols(report: Report, lines: Iterable[Line]) -> dict[str, str]:
+    """What the symbols in these explanations mean."""
+    nodes = [report.quantities.get(key) for key in dict.fromkeys(line.quantity for line in lines)]
+    used = {symbol for node in nodes if node is not None for symbol in symbols_in(node)}
     return {symbol: meaning for symbol, meaning in MEANINGS.items() if symbol in used}
-
-
-def _symbols(line: Line) -> tuple[str, ...]:
-    """Symbols of one formula; a total's line names its parts instead."""
-    try:
-        return parse(line.formula).symbols()
-    except FormulaError:
-        return ()

@@ -6,7 +6,7 @@ from typing import NamedTuple, Union
 
 from kvcalc.attention.memory import Weights, Work
 
-SOURCE_MLP = "one matmul is 2 FLOPs a weight and token"
+SOURCE_MLP = "Attention Is All You Need (arXiv:1706.03762) sec. 3.3; gated: GLU Variants (arXiv:2002.05202)"
 SOURCE_MOE = "DeepSeekMoE (arXiv:2401.06066) sec. 3; Mixtral (arXiv:2401.04088) sec. 2.1"
 
 
@@ -23,13 +23,18 @@ class Dense(NamedTuple):
         """As tables show it."""
         return f"{'gated ' if self.gated else ''}MLP {self.intermediate_size}"
 
+    @property
+    def source(self) -> str:
+        """Where it is described."""
+        return SOURCE_MLP
+
     def symbols(self) -> dict[str, int]:
         """d_ff."""
         return {"d_ff": self.intermediate_size}
 
     def flops(self) -> tuple[Work, ...]:
         """Three matmuls where gated, else two."""
-        return (Work("MLP", "token", "6*d*d_ff" if self.gated else "4*d*d_ff", SOURCE_MLP),)
+        return (Work(self.label, "token", "6*d*d_ff" if self.gated else "4*d*d_ff", SOURCE_MLP),)
 
     def weights(self) -> tuple[Weights, ...]:
         """Matrices and biases."""
@@ -61,6 +66,11 @@ class Experts(NamedTuple):
         """As tables show it."""
         shared = f" + shared {self.shared_intermediate_size}" if self.shared_intermediate_size else ""
         return f"MoE {self.num_experts_per_tok} of {self.num_experts} x {self.moe_intermediate_size}{shared}"
+
+    @property
+    def source(self) -> str:
+        """Where it is described."""
+        return SOURCE_MOE
 
     def symbols(self) -> dict[str, int]:
         """E, k, d_e, and d_s where there are shared experts."""

@@ -93,3 +93,15 @@ def steps(node: Node, scope: Scope, depth: int = 0, count: int = 1) -> Iterator[
 
 def _named(part: Part) -> str:
     return f"{part.what}" if part.what else part.node.name
+
+
+def symbols_in(node: Node) -> Iterator[str]:
+    """Every symbol in the formulas of a tree."""
+    if isinstance(node, Total):
+        for part in node.parts:
+            yield from symbols_in(part.node)
+        return
+    yield from parse(node.formula).symbols()
+    for inner in node.symbols.values():
+        if not isinstance(inner, int):
+            yield from symbols_in(inner)

@@ -46,7 +46,8 @@ class Heads(NamedTuple):
         return "n_h*" if self.num_key_value_heads == self.num_attention_heads else "n_kv*"
 
     @property
-    def _paper(self) -> str:
+    def source(self) -> str:
+        """The paper that describes it."""
         if self.num_key_value_heads == self.num_attention_heads:
             return SOURCE_MHA
         return SOURCE_MQA if self.num_key_value_heads == 1 else SOURCE_GQA
@@ -70,12 +71,12 @@ class Heads(NamedTuple):
     def stores(self) -> tuple[Store, ...]:
         """K and V."""
         k, v = self._widths
-        return (Store("K", f"{self._n_kv}{k}", "k", self._paper), Store("V", f"{self._n_kv}{v}", "v", self._paper))
+        return (Store("K", f"{self._n_kv}{k}", "k", self.source), Store("V", f"{self._n_kv}{v}", "v", self.source))
 
     def work(self, mode: str) -> tuple[Work, ...]:
         """Scores and values run over n_h heads, never n_kv: GQA saves memory, not FLOPs."""
         k, v = self._widths
-        source = self._paper
+        source = self.source
         gate = (Work("output gate", "token", f"2*d*n_h*{v}", "Qwen3-Next: q_proj is doubled"),) * self.output_gate
         return (
             Work("scores", "pair", f"2*n_h*{k}", source),

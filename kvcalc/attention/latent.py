@@ -39,6 +39,11 @@ class Latent(NamedTuple):
         return f"MLA-{self.kv_lora_rank}" + (f"+{self.qk_rope_head_dim}" if self.qk_rope_head_dim else "")
 
     @property
+    def source(self) -> str:
+        """The paper that describes it."""
+        return SOURCE
+
+    @property
     def elements_formula(self) -> str:
         """d_c + d_h^R: no factor of two, no heads."""
         return "d_c + d_h^R" if self.qk_rope_head_dim else "d_c"

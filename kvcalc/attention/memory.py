@@ -48,6 +48,11 @@ class Memory(Protocol):
         ...
 
     @property
+    def source(self) -> str:
+        """The paper, or the config, that describes it."""
+        ...
+
+    @property
     def elements_formula(self) -> str:
         """Elements a token leaves in one layer, as papers write it; equal to the sum of the stores."""
         ...

@@ -25,7 +25,7 @@ def to_text(report: Report, lines: Sequence[Line]) -> str:
         if line.source:
             written.append(f"{'  ' * line.depth}    [{line.source}]")
     written += ["", "Symbols:"]
-    written += [f"  {symbol}: {meaning}" for symbol, meaning in symbols(lines).items()]
+    written += [f"  {symbol}: {meaning}" for symbol, meaning in symbols(report, lines).items()]
     return "\n".join(written) + "\n"
 
 
