@@ -282,7 +282,7 @@ class _Model:
     def active_parameters(self) -> Node:
         """The parameters less the experts a token does not visit."""
         idle = [
-            Part(layers, weights.name, Quantity(weights.name, weights.formula, symbols))
+            Part(layers, weights.name, Quantity(weights.name, weights.formula, symbols, feedforward.source))
             for layers, feedforward in self._feedforwards()
             for symbols in (self._symbols(feedforward.symbols()),)
             for weights in feedforward.idle_weights()
