@@ -136,11 +136,11 @@ class _Model:
 
     def cache_elements(self, n: str) -> Node:
         """What the batch keeps while token n is processed; a shared prefix is kept once."""
-        return self._kept(n, lambda memory: self._elements(memory), "e")
+        return self._kept(n, self._elements, "e")
 
     def cache_bytes(self, n: str) -> Node:
         """The same in bytes, rounded up once."""
-        kept_bits = self._kept(n, lambda memory: self._bits(memory), "b")
+        kept_bits = self._kept(n, self._bits, "b")
         return kept_bits if kept_bits is NO_CACHE else _bytes(kept_bits)
 
     def _kept(self, n: str, per_token: Callable[[Memory], Node], symbol: str) -> Node:
@@ -227,18 +227,22 @@ class _Model:
             return
         for name in ("embedding projection in", "embedding projection out"):
             for call in phase.calls:
-                symbols: Symbols = {"d": self.spec.hidden_size, "d_e": self.spec.embedding_size, "x": call.tokens}
-                yield Part(1, name, Quantity(name, f"{call.times}*2*d*d_e*x", symbols, "OPT word_embed_proj_dim"))
+                symbols: Symbols = {"d": self.spec.hidden_size, "d_w": self.spec.embedding_size, "x": call.tokens}
+                yield Part(1, name, Quantity(name, f"{call.times}*2*d*d_w*x", symbols, "OPT word_embed_proj_dim"))
 
     def _lm_head(self, phase: Phase) -> Quantity:
-        symbols = {"d": self.spec.embedding_size or self.spec.hidden_size, "V": self.spec.vocab_size}
-        return Quantity("lm_head", f"2*d*V*{phase.logits}", symbols, "logits of the last token of each sequence")
+        width = {"d_w": self.spec.embedding_size} if self.spec.embedding_size else {"d": self.spec.hidden_size}
+        symbols = {**width, "V": self.spec.vocab_size}
+        return Quantity(
+            "lm_head", f"2*{next(iter(width))}*V*{phase.logits}", symbols, "logits of the last token of each sequence"
+        )
 
     def parameters(self) -> Node:
         """Every weight of the language model, tied ones once."""
         spec = self.spec
-        symbols: Symbols = {"d": spec.hidden_size, "d_e": spec.embedding_size or spec.hidden_size, "V": spec.vocab_size}
-        parts = [Part(1, "embedding", Quantity("embedding", "V*d_e", symbols, SOURCE_EMBEDDING))]
+        symbols: Symbols = {"d": spec.hidden_size, "V": spec.vocab_size, "d_w": spec.embedding_size}
+        embedding = "V*d_w" if spec.embedding_size else "V*d"
+        parts = [Part(1, "embedding", Quantity("embedding", embedding, symbols, SOURCE_EMBEDDING))]
         if spec.position_embeddings:
             rows = {**symbols, "r": spec.position_embeddings}
             parts.append(
@@ -253,11 +257,11 @@ class _Model:
                 Part(
                     2,
                     "embedding projections",
-                    Quantity("embedding projection", "d_e*d", symbols, "OPT word_embed_proj_dim"),
+                    Quantity("embedding projection", "d_w*d", symbols, "OPT word_embed_proj_dim"),
                 )
             )
         if not spec.tie_word_embeddings:
-            parts.append(Part(1, "lm_head", Quantity("lm_head", "V*d_e", symbols, SOURCE_EMBEDDING)))
+            parts.append(Part(1, "lm_head", Quantity("lm_head", embedding, symbols, SOURCE_EMBEDDING)))
         if spec.lm_head_bias:
             parts.append(Part(1, "lm_head bias", Quantity("lm_head bias", "V", symbols)))
         norms = int(spec.embedding_norm) + int(spec.final_norm) + sum(g.layer.norms * g.layers for g in spec.groups)
@@ -303,8 +307,10 @@ class _Model:
 
     def crossover(self) -> Node | None:
         """The most query tokens, n cached before them, for which absorbed MLA needs no more FLOPs than naive."""
-        latents = {b.memory for _, b in self._branches(owners=False) if isinstance(b.memory, Latent)}
-        if len(latents) != 1:
+        branches = [branch for _, branch in self._branches(owners=False)]
+        latents = {branch.memory for branch in branches if isinstance(branch.memory, Latent)}
+        full = all(branch.reach.kind == "full" for branch in branches)
+        if len(latents) != 1 or not full or not self.workload.kv_cache:
             return None
         latent = latents.pop()
         if latent.crossover_formula is None:

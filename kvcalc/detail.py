@@ -21,7 +21,7 @@ class Fact(NamedTuple):
 
     section: str  # layers | parameters | flops | summary
     part: str
-    layers: str  # '0-4 6-10', or '' for the whole model
+    layers: str  # '0..4 6..10', or '' for the whole model
     quantity: str
     value: int | float | None
 
@@ -32,8 +32,8 @@ def facts(report: Report) -> list[Fact]:
 
 
 def indices_label(indices: tuple[int, ...]) -> str:
-    """'0-4 6-10'."""
-    return " ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs(indices))
+    """'0..4 6..10': no spreadsheet takes it for a date."""
+    return " ".join(str(first) if first == last else f"{first}..{last}" for first, last in runs(indices))
 
 
 def _layers(report: Report) -> Iterator[Fact]:
@@ -44,7 +44,7 @@ def _layers(report: Report) -> Iterator[Fact]:
         where = indices_label(group.indices)
         feedforward = group.layer.feedforward.label if group.layer.feedforward else "no MLP"
         for branch in group.layer.branches:
-            part = f"{branch.label}, {feedforward}"
+            part = f"{branch.label} / {feedforward}"
             symbols = {**branch.memory.symbols(), "d": report.spec.hidden_size}
             owned = cached and not branch.shares_kv
             per_token = Quantity("", branch.memory.elements_formula, symbols).evaluate({}) if owned else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.analysis import analyze
+from kvcalc.attention.custom import Custom
 from kvcalc.comparison import KEYS
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.quantity import steps, symbols_in
@@ -33,12 +34,17 @@ class Line(NamedTuple):
 def explain(report: Report, quantity: str | None) -> list[Line]:
     """Explain one quantity by its row key, or every one that applies."""
     known = {key: None for key, node in report.quantities.items() if node is not None}
-    known.update(dict.fromkeys(RATIOS))
+    if report.decode_intensity is not None:
+        known.update(dict.fromkeys(RATIOS))
     if quantity is None:
         return [line for key in known for line in _lines(report, key)]
     if quantity not in known:
-        if quantity in KEYS or quantity in report.quantities:
-            raise KvcalcError(f"{quantity} of {report.spec.name} is no result of a formula here")
+        if quantity.startswith(("answer_", "last_step_")) and quantity in KEYS:
+            raise KvcalcError(f"{quantity} is null without --generate")
+        if quantity in report.quantities or quantity in RATIOS:
+            raise KvcalcError(f"{quantity} is null: it does not apply to {report.spec.name}")
+        if quantity in KEYS:
+            raise KvcalcError(f"{quantity} is what was asked or a label, not the result of a formula")
         hint = did_you_mean(quantity, known) or f"one of {', '.join(known)}"
         raise KvcalcError(f"no quantity {quantity!r} to explain", hint)
     lines = list(_lines(report, quantity))
@@ -93,7 +99,8 @@ MEANINGS = {
     "d_ff": "intermediate_size",
     "E": "num_experts",
     "k": "num_experts_per_tok",
-    "d_e": "moe_intermediate_size, or the embedding's width",
+    "d_e": "moe_intermediate_size",
+    "d_w": "word_embed_proj_dim, the embedding's width",
     "d_s": "width of the shared experts",
 }
 
@@ -102,4 +109,11 @@ def symbols(report: Report, lines: Iterable[Line]) -> dict[str, str]:
     """What the symbols in these explanations mean."""
     nodes = [report.quantities.get(key) for key in dict.fromkeys(line.quantity for line in lines)]
     used = {symbol for node in nodes if node is not None for symbol in symbols_in(node)}
-    return {symbol: meaning for symbol, meaning in MEANINGS.items() if symbol in used}
+    own = {
+        symbol: "the config's own symbol"
+        for group in report.spec.groups
+        for branch in group.layer.branches
+        if isinstance(branch.memory, Custom)
+        for symbol, _ in branch.memory.constants
+    }
+    return {symbol: meaning for symbol, meaning in {**MEANINGS, **own}.items() if symbol in used}

@@ -92,7 +92,7 @@ def steps(node: Node, scope: Scope, depth: int = 0, count: int = 1) -> Iterator[
 
 
 def _named(part: Part) -> str:
-    return f"{part.what}" if part.what else part.node.name
+    return part.what or part.node.name
 
 
 def symbols_in(node: Node) -> Iterator[str]:

@@ -83,9 +83,12 @@ def rebuild(spec: ModelSpec, variant: Variant) -> tuple[ModelSpec, str]:
     """Rebuild the model; also return the variant's full name. Raises NotRebuiltError with the reason."""
     kind = variant.name.partition("-")[0]
     if kind == "swa":
-        window = variant.sliding_window or _configured_window(spec)
-        name = f"swa-{window}"
-        return _with_branches(spec, lambda branch: _windowed(branch, window)), name
+        configured = _configured_window(spec)
+        window = variant.sliding_window or configured or DEFAULT_WINDOW_TOKENS
+        windowed = _with_branches(spec, lambda branch: _windowed(branch, window))
+        if windowed == spec and window != configured:
+            raise NotRebuiltError("no layer has full reach")
+        return windowed, f"swa-{window}"
     change = _latent if kind == "mla" else _heads
     return _with_branches(spec, lambda branch: branch._replace(memory=change(branch.memory, variant))), variant.name
 
@@ -123,9 +126,9 @@ def _windowed(branch: Branch, window: int) -> Branch:
     return branch._replace(reach=Window(window)) if isinstance(branch.reach, Full) else branch
 
 
-def _configured_window(spec: ModelSpec) -> int:
+def _configured_window(spec: ModelSpec) -> int | None:
     windows = [branch.reach.sliding_window for branch in _branches(spec) if isinstance(branch.reach, Window)]
-    return windows[0] if windows else DEFAULT_WINDOW_TOKENS
+    return windows[0] if windows else None
 
 
 def _branches(spec: ModelSpec) -> list[Branch]:

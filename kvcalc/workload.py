@@ -78,7 +78,6 @@ class Workload(NamedTuple):
         return {
             "n": self.context_tokens,
             "K": self.cached_tokens,
-            "P": self.prompt_tokens,
             "B": self.batch,
             "S": self.shared_prefix_tokens,
             "T": self.generate_tokens,

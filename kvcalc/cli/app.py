@@ -23,7 +23,9 @@ EPILOG = (
     "Conventions: 1 multiply-add = 2 FLOPs, matmuls only. The context n counts the token being processed: prefill is "
     "n tokens from nothing, n(n+1)/2 causal pairs; the decode step is the one that processes token n. A window keeps "
     "min(n, W) tokens. k and m are powers of 1024, GiB is 2^30 bytes.\n\n"
-    "Examples: kvcalc compare deepseek-v2 | kvcalc compare my.yaml --context 128k --format csv | "
+    "Examples:\n\n"
+    "kvcalc compare deepseek-v2\n\n"
+    "kvcalc compare my.yaml --context 128k --format csv\n\n"
     "kvcalc explain llama-3.1-8b cache_bytes"
 )
 
@@ -88,4 +90,8 @@ def run() -> None:
         typer.main.get_command(app).main(prog_name="kvcalc")
     except KvcalcError as error:
         sys.stderr.write(f"kvcalc: {error}\n")
+        sys.exit(2)
+    except OSError as error:  # typer's own output, such as --help, to a full disk
+        sys.stderr.write(f"kvcalc: cannot be written: {error.strerror}\n")
+        sys.stdout = None  # nothing is left to flush at the exit
         sys.exit(2)

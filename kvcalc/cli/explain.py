@@ -18,17 +18,21 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 def complete_quantity(incomplete: str) -> list[str]:
-    """Complete the row keys."""
-    from kvcalc.comparison import KEYS
+    """Complete what can be explained."""
+    from kvcalc.analysis import analyze
+    from kvcalc.explanation import RATIOS
+    from kvcalc.readers.bundle import read
+    from kvcalc.workload import Workload
 
-    return [key for key in KEYS if key.startswith(incomplete)]
+    report = analyze(read("deepseek-v2"), Workload(1, generate_tokens=1))
+    return [key for key in (*report.quantities, *RATIOS) if key.startswith(incomplete)]
 
 
 QuantityArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="[QUANTITY]",
-        help="A key of the JSON rows; all of them where left out.",
+        help="A key of the JSON rows, such as cache_bytes; all of them where left out.",
         autocompletion=complete_quantity,
     ),
 ]

@@ -59,7 +59,7 @@ class Output(NamedTuple):
         text: Callable[[], str] | None = None,
     ) -> None:
         """Write the result in the format asked for, and make only what that needs; `text` stands for its table."""
-        chosen = self.format or SUFFIXES.get(os.path.splitext(self.path or "")[1].lower()) or _usual_format()
+        chosen = self.format or self._format_of_path() or _usual_format()
         if chosen == "table":
             written = text() if text else self._table(tables())
         elif chosen == "markdown":
@@ -72,9 +72,20 @@ class Output(NamedTuple):
             written = WRITERS[chosen](records())
         self.put(written)
 
+    def _format_of_path(self) -> Format | None:
+        """What the suffix of -o says; None where it says nothing."""
+        suffix = os.path.splitext(self.path or "")[1].lower()
+        if suffix in ("", ".txt"):
+            return None
+        if suffix not in SUFFIXES:
+            raise KvcalcError(
+                f"-o {self.path}: no format is known by {suffix}", f"one of {' '.join(SUFFIXES)} .txt, or give --format"
+            )
+        return SUFFIXES[suffix]
+
     def put(self, text: str) -> None:
         """Write text to stdout or to the file."""
-        if self.path is not None:
+        if self.path not in (None, "-"):
             _replace(self.path, text)
         elif sys.stdout is None:
             raise KvcalcError("stdout is closed: nowhere to write to")
@@ -84,7 +95,7 @@ class Output(NamedTuple):
     def _table(self, tables: Sequence[Table]) -> str:
         from kvcalc.report.table import to_terminal
 
-        terminal = self.path is None and sys.stdout is not None and sys.stdout.isatty()
+        terminal = self.path in (None, "-") and sys.stdout is not None and sys.stdout.isatty()
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         color = self.color == "always" or (self.color == "auto" and terminal and not plain)
         return to_terminal(tables, _width() if terminal else None, color=color)
@@ -92,7 +103,7 @@ class Output(NamedTuple):
 
 def _usual_format() -> Format:
     """The format that the environment asks for, or a table."""
-    asked = os.environ.get("KVCALC_FORMAT", "table")
+    asked = os.environ.get("KVCALC_FORMAT") or "table"
     for known in get_args(Format):
         if asked == known:
             return known  # type: ignore[no-any-return]  # one of the literals
@@ -119,6 +130,7 @@ def _print(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
+        sys.stdout = None  # nothing is left to flush at the exit
         raise KvcalcError(f"stdout: cannot be written: {error.strerror}") from None
 
 
@@ -128,6 +140,15 @@ def _width() -> int:
     return get_terminal_size().columns
 
 
+def _mode(path: str) -> int:
+    """The mode of a file that is there, else that of a new one."""
+    if os.path.exists(path):
+        return os.stat(path).st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
 def _replace(path: str, text: str) -> None:
     """Write beside the file and rename, so that nobody ever sees half of it."""
     import tempfile
@@ -135,16 +156,14 @@ def _replace(path: str, text: str) -> None:
     temporary = ""
     target = os.path.realpath(path)  # a link is written through, and stays
     try:
-        if os.path.exists(target) and not os.path.isfile(target):  # a device or a pipe cannot be renamed over
+        if os.path.exists(path) and not os.path.isfile(path):  # a device or a pipe cannot be renamed over
             with open(path, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
             return
         handle, temporary = tempfile.mkstemp(prefix=".kvcalc-", dir=os.path.dirname(target))
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
+        os.chmod(temporary, _mode(target))
         os.replace(temporary, target)
     except OSError as error:
         raise KvcalcError(f"{path}: cannot be written: {error.strerror}") from None

@@ -47,7 +47,9 @@ CachedOption = Annotated[
 GenerateOption = Annotated[
     str | None, typer.Option("--generate", metavar=TOKENS, help="Tokens of an answer after n: its totals as well.")
 ]
-BatchOption = Annotated[int, typer.Option("--batch", "-b", min=1, max=10**9, help="Sequences; totals are for all.")]
+BatchOption = Annotated[
+    int, typer.Option("--batch", "-b", metavar="N", min=1, max=10**9, help="Sequences; totals are for all.")
+]
 SharedPrefixOption = Annotated[
     str | None,
     typer.Option("--shared-prefix", metavar=TOKENS, help="First tokens that the batch stores and computes once."),
@@ -56,11 +58,14 @@ KvCacheOption = Annotated[
     Literal["on", "off"], typer.Option("--kv-cache", help="off: every step recomputes all tokens before it.")
 ]
 DtypeOption = Annotated[
-    str, typer.Option("--dtype", "-d", help="Of the cache: fp32 bf16 fp16 fp8 int8 int4 ..., as bits an element.")
+    str,
+    typer.Option(
+        "--dtype", "-d", metavar="DTYPE", help="Of the cache: fp32 bf16 fp16 fp8 int8 int4 ..., as bits an element."
+    ),
 ]
-DtypeKOption = Annotated[str | None, typer.Option("--dtype-k", help="Of K alone.")]
-DtypeVOption = Annotated[str | None, typer.Option("--dtype-v", help="Of V alone.")]
-WeightDtypeOption = Annotated[str, typer.Option("--weight-dtype", help="Of the weights.")]
+DtypeKOption = Annotated[str | None, typer.Option("--dtype-k", metavar="DTYPE", help="Of K alone.")]
+DtypeVOption = Annotated[str | None, typer.Option("--dtype-v", metavar="DTYPE", help="Of V alone.")]
+WeightDtypeOption = Annotated[str, typer.Option("--weight-dtype", metavar="DTYPE", help="Of the weights.")]
 MlaDecodeOption = Annotated[
     Literal["absorbed", "naive"], typer.Option("--mla-decode", help="How decode attends over latents.")
 ]

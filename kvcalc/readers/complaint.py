@@ -64,8 +64,9 @@ def first_error(document: Document, error: ValidationError) -> ConfigError:
     absent = [str(places[at][-1]) for at in explained if places[at][:-1] == places[first][:-1]]
     message, hint = _say(problems[first], places[first], document.data, absent)
     if len(order) > 1:
-        others = ", ".join(f"line {document.mark(places[at])[0]}" for at in order[1:4])
-        hint += f"{'; ' if hint else ''}{len(order) - 1} more after that ({others})"
+        lines = dict.fromkeys(f"line {document.mark(places[at])[0]}" for at in order[1:])
+        others = ", ".join(list(lines)[:3])
+        hint += f"{' ' if hint else ''}({len(order) - 1} more after that: {others})"
     return document.error(places[first], message, hint)
 
 

@@ -39,6 +39,7 @@ class Family(NamedTuple):
     derive: Callable[[Fields], dict[str, Any]] | None = None
     text_config: str = ""  # the model type of its nested text_config
     left_out: str = ""
+    outer_ties: bool = False  # its outer tie_word_embeddings decides, true where absent
     refused: tuple[str, ...] = ()  # fields which, when true, make it another model
 
 
@@ -296,7 +297,7 @@ FAMILIES: dict[str, Family] = {
         by_sliding_window_pattern,
         refused=("use_bidirectional_attention",),
     ),
-    "gemma3": Family({}, text_config="gemma3_text", left_out="vision tower and projector"),
+    "gemma3": Family({}, text_config="gemma3_text", left_out="vision tower and projector", outer_ties=True),
     "phi3": Family(_DECODER, every_layer_slides),
     "falcon": Family(
         {

@@ -57,7 +57,7 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
     native = translation.document(name)
     if family.text_config:
         native["left_out"] = family.left_out
-        if model_type == "gemma3_text":  # the object that owns lm_head decides, and that is the outer one
+        if family.outer_ties:
             native["tie_word_embeddings"] = _outer_tie(document)
             translation.origins["tie_word_embeddings",] = "the outer tie_word_embeddings, true where absent"
     return Document(document.path, native, translation.marks), translation.origins

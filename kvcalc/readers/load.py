@@ -27,6 +27,7 @@ class Origin(NamedTuple):
 
 def load(source: str) -> list[ModelSpec]:
     """Read every model of a source. What ships with kvcalc was validated when it was built, and is not again."""
+    source = _inside(source)
     if (name := _bundled_name(source)) is not None:
         return [bundle.read(name)]
     return [spec for spec, _ in _read_file(source)]
@@ -34,9 +35,16 @@ def load(source: str) -> list[ModelSpec]:
 
 def load_with_origins(source: str) -> list[tuple[ModelSpec, tuple[Origin, ...]]]:
     """Read every model of a source with the origin of each of its numbers."""
+    source = _inside(source)
     if (name := _bundled_name(source)) is not None:
         return _read_file(bundle.config_path(name))
     return _read_file(source)
+
+
+def _inside(source: str) -> str:
+    """Return the config.json of a model's folder; any other source as it is."""
+    config = os.path.join(source, "config.json")
+    return config if os.path.isfile(config) else source
 
 
 def _bundled_name(source: str) -> str | None:
@@ -69,6 +77,9 @@ def _read_file(path: str) -> list[tuple[ModelSpec, tuple[Origin, ...]]]:
 
             name = _name(document, path) + (f"-{at + 1}" if len(documents) > 1 else "")
             native, origins = to_native(document, name)
+        elif not {"attention", "hidden_size", "num_hidden_layers"} & document.data.keys():
+            hint = "a Hugging Face config names its model_type, a native one its attention: see README, Configs"
+            raise document.error((), "not a model config", hint)
         elif "architectures" in document.data and "attention" not in document.data:
             hint = "a Hugging Face config names its model_type; a native one describes its attention"
             raise document.error((), "missing field 'model_type'", hint)

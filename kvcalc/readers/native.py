@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kvcalc.readers.schema import MoeFile
     from kvcalc.readers.text import Document, Place
 
-RESERVED_SYMBOLS = frozenset("nKPBSTd")
+RESERVED_SYMBOLS = frozenset("nKBSTd")
 
 
 def read_native(document: Document) -> ModelSpec:
@@ -113,7 +113,7 @@ class _Builder:
         """Read 'local x5' as five layers of a kind that is described."""
         known = self.file.layers or {}
         for at, entry in enumerate(entries):
-            match = re.fullmatch(r"(.+?)(?: x([1-9][0-9]{0,4}))?", entry)
+            match = re.fullmatch(r"(.+?)(?:\s+x([1-9][0-9]{0,4}))?", entry)
             name = match[1] if match else entry
             if name not in known:
                 hint = did_you_mean(name, known) or f"`layers` describes {', '.join(known) or 'none'}"
@@ -139,7 +139,7 @@ class _Builder:
         own: LayerFile = (self.file.layers or {})[kind] if kind else self.file
         place: Place = ("layers", kind) if kind else ()
         memory = self._memory(own, place)
-        speaks = any(own.model_dump(include={"sliding_window", "dilation", "attention_chunk_size"}).values())
+        speaks = bool({"sliding_window", "dilation", "attention_chunk_size"} & own.model_fields_set)
         reach = self._reach(own, place) if speaks or not kind else self._reach(self.file, ())
         branch = Branch(memory, reach, own.shares_kv)
         return Layer((branch,), self._feedforward(own, place), self.file.norms_per_layer)

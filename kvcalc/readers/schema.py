@@ -62,7 +62,7 @@ class MlaFile(Strict):
 
 
 class CustomFile(Strict):
-    """A memory by formulas over `symbols` and d (hidden_size): integers, + - * / // % ** min max ceil_div."""
+    """A memory by formulas over `symbols` and d (hidden_size): integers, + - * / // % ** min max ceil_div isqrt."""
 
     kind: Literal["custom"]
     name: str = Field(pattern=NAME)

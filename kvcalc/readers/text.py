@@ -86,7 +86,8 @@ def read_documents(path: str) -> list[Document]:
     """Every document of a file."""
     text = read_text(path)
     shown = "<stdin>" if path == "-" else path
-    json_alone = _read_json(shown, text) if text.lstrip().startswith("{") else None
+    braces = text.lstrip().startswith("{") or (text.strip() and shown.lower().endswith(".json"))
+    json_alone = _read_json(shown, text) if braces else None
     documents = [json_alone] if json_alone else list(_read_yaml(shown, text))
     if not documents:
         raise ConfigError(shown, "an empty file", line=1, column=1, hint="see kvcalc list for examples")

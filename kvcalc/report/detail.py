@@ -54,12 +54,13 @@ def _layers(report: Report, facts: Sequence[Fact]) -> Table:
     source = (f"Source: {spec.source}",) if spec.source else ()
     columns = (
         numbers("layers", "layers", 0),
-        Column("kind", tuple(part for part, _ in groups), numeric=False),
+        Column("attention", tuple(part.partition(" / ")[0] for part, _ in groups), numeric=False),
         numbers("stores elements\na token and layer", "elements_per_token_per_layer", 1),
         numbers("keeps\ntokens", "kept_tokens", 2),
         numbers("reads\ntokens", "decode_read_tokens", 3),
         numbers("cache elements\na sequence", "cache_elements_per_sequence", 4),
-        Column("where", tuple(_short(where) for _, where in groups), numeric=False, rank=5),
+        Column("MLP", tuple(part.partition(" / ")[2] for part, _ in groups), numeric=False, rank=5),
+        Column("where", tuple(_short(where) for _, where in groups), numeric=False, rank=6),
     )
     return Table(title, columns, (*source, *left_out))
 

@@ -24,8 +24,8 @@ def to_text(report: Report, lines: Sequence[Line]) -> str:
         written.append(f"{'  ' * line.depth}{_equation(line)}")
         if line.source:
             written.append(f"{'  ' * line.depth}    [{line.source}]")
-    written += ["", "Symbols:"]
-    written += [f"  {symbol}: {meaning}" for symbol, meaning in symbols(report, lines).items()]
+    if meanings := symbols(report, lines):
+        written += ["", "Symbols:", *(f"  {symbol}: {meaning}" for symbol, meaning in meanings.items())]
     return "\n".join(written) + "\n"
 
 

@@ -5,10 +5,15 @@ A table is columns in order of importance: a narrow terminal gets the first ones
 
 from __future__ import annotations
 
+import io
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_BLANK_END = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$")
 
 
 class Column(NamedTuple):
@@ -57,6 +62,7 @@ def to_terminal(tables: Sequence[Table], width: int | None, *, color: bool) -> s
         needed = sum(column.width for column in columns) + 2 * len(columns)
         lines = [table.title, *table.footer]
         console = Console(
+            file=io.StringIO(),
             width=max(needed, width or 0, *(len(line) for line in lines)) + 1,
             color_system="standard" if color else None,
             force_terminal=color,
@@ -79,7 +85,7 @@ def to_terminal(tables: Sequence[Table], width: int | None, *, color: bool) -> s
             console.print(grid)
             for line in table.footer:
                 console.print(Text(line, style="dim"))
-        drawn.append("\n".join(line.rstrip() for line in captured.get().splitlines()))
+        drawn.append("\n".join(_BLANK_END.sub(r"\1", line) for line in captured.get().splitlines()))
     return "\n\n".join(drawn) + "\n"
 
 
@@ -97,7 +103,8 @@ def to_markdown(tables: Sequence[Table]) -> str:
     return "\n\n".join(written) + "\n"
 
 
+_ESCAPES = str.maketrans({**{c: f"\\{c}" for c in "\\`*_|[]"}, "<": "&lt;", ">": "&gt;", "\n": " "})
+
+
 def _cell(text: str) -> str:
-    for character in "\\`*_|<>[]":
-        text = text.replace(character, f"\\{character}") if character not in "<>" else text
-    return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    return text.translate(_ESCAPES)

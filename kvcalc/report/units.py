@@ -18,22 +18,21 @@ def tokens(value: int) -> str:
 
 def bytes_binary(value: int | None) -> str:
     """Write '2.109 GiB'."""
-    if value is None:
-        return "-"
-    for unit, name in _BINARY:
-        if value >= unit:
-            return f"{_four_digits(value / unit)} {name}"
-    return f"{value} B"
+    return "-" if value is None else _scaled(value, _BINARY, "B")
 
 
-def decimal(value: float | None, unit: str = "") -> str:
-    """Write '12.34 G', '12.34 GFLOP'."""
-    if value is None:
-        return "-"
-    for size, prefix in _DECIMAL:
-        if value >= size:
-            return f"{_four_digits(value / size)} {prefix}{unit}"
-    return f"{value:.4g} {unit}".rstrip()
+def decimal(value: float | None) -> str:
+    """Write '12.34 G'."""
+    return "-" if value is None else _scaled(value, _DECIMAL, "")
+
+
+def _scaled(value: float, units: tuple[tuple[int, str], ...], smallest: str) -> str:
+    """The largest unit of which there is one after rounding."""
+    for size, name in units:
+        if float(f"{value / size:.4g}") >= 1:
+            return f"{_four_digits(value / size)} {name}"
+    exact = f"{value:,}" if isinstance(value, int) else _four_digits(value)
+    return f"{exact} {smallest}".rstrip()
 
 
 def ratio(value: float | None) -> str:
@@ -43,4 +42,5 @@ def ratio(value: float | None) -> str:
 
 def _four_digits(value: float) -> str:
     """Four significant digits, and never fewer than the whole part has."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
+    rounded = f"{value:#.4g}"
+    return f"{value:,.0f}" if float(rounded) >= 1000 else rounded
