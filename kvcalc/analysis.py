@@ -48,10 +48,27 @@ class Report(NamedTuple):
         return self.scope.get(key)
 
     @property
+    def name(self) -> str:
+        """The model's name, with the variant where it is rebuilt."""
+        return self.spec.name if self.variant == "configured" else f"{self.spec.name} as {self.variant}"
+
+    @property
+    def cache_dtype(self) -> str:
+        """The dtypes of what is stored: 'bf16', 'int8/int4' for K and V; a latent is neither and takes --dtype."""
+        roles = stored_roles(self.spec) or ("kv",)
+        return "/".join(dict.fromkeys(self.workload.dtype_of(role) for role in roles))
+
+    @property
     def decode_intensity(self) -> float | None:
         """FLOPs of the decode core per byte of cache it reads."""
         core, read = self.value("decode_core_flops"), self.value("decode_cache_read_bytes")
         return core / read if core is not None and read else None
+
+
+def stored_roles(spec: ModelSpec) -> tuple[str, ...]:
+    """Which of 'k', 'v' and 'kv' the model's layers store."""
+    branches = (branch for group in spec.groups for branch in group.layer.branches if not branch.shares_kv)
+    return tuple(dict.fromkeys(store.role for branch in branches for store in branch.memory.stores()))
 
 
 def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") -> Report:
@@ -68,7 +85,12 @@ def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") ->
         "decode_cache_read_bytes": model.cache_read_bytes(),
         "parameters": model.parameters(),
         "active_parameters": model.active_parameters(),
-        "weight_bytes": Quantity("", "ceil_div(b*parameters, 8)", {"b": workload.weight_bits}),
+        "weight_bytes": Quantity(
+            "",
+            f"ceil_div({workload.weight_bits}*parameters, 8)",
+            {},
+            f"{workload.weight_dtype} weights, without scales",
+        ),
         "receptive_field_tokens": model.receptive_field(),
         "crossover_query_tokens": model.crossover(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.analysis import Report, analyze
+from kvcalc.analysis import Report, analyze, stored_roles
 from kvcalc.variants import NotRebuiltError, default_variants, rebuild
 
 if TYPE_CHECKING:
@@ -62,12 +62,13 @@ def compare(specs: Sequence[ModelSpec], request: Request, variants: list[Variant
 
 def _warnings(report: Report) -> list[str]:
     spec, workload = report.spec, report.workload
-    last = workload.context_tokens + workload.generate_tokens
-    if 0 < spec.max_position_embeddings < last:
-        return [
-            f"{spec.name}: {last:,} tokens are beyond its max_position_embeddings, {spec.max_position_embeddings:,}"
-        ]
-    return []
+    told = []
+    if (workload.dtype_k or workload.dtype_v) and not {"k", "v"} & set(stored_roles(spec)):
+        told.append(f"{spec.name}: it stores neither K nor V: --dtype-k and --dtype-v change nothing, --dtype does")
+    last, limit = workload.context_tokens + workload.generate_tokens, spec.max_position_embeddings
+    if 0 < limit < last:
+        told.append(f"{spec.name}: {last:,} tokens are beyond its max_position_embeddings, {limit:,}")
+    return told
 
 
 def row(report: Report, reference: Report) -> Row:
@@ -81,7 +82,7 @@ def row(report: Report, reference: Report) -> Row:
         "layers": spec.layers,
         "context_tokens": workload.context_tokens,
         "batch": workload.batch,
-        "cache_dtype": workload.cache_dtype,
+        "cache_dtype": report.cache_dtype,
         "cache_ratio": cache / base if cache is not None and base else None,
         "decode_intensity": report.decode_intensity,
         "prompt_tokens": workload.prompt_tokens,

@@ -99,6 +99,7 @@ MEANINGS = {
     "d_ff": "intermediate_size",
     "E": "num_experts",
     "k": "num_experts_per_tok",
+    "r": "rows of the position table",
     "d_e": "moe_intermediate_size",
     "d_w": "word_embed_proj_dim, the embedding's width",
     "d_s": "width of the shared experts",

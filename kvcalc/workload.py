@@ -58,15 +58,13 @@ class Workload(NamedTuple):
         """New tokens of the prefill."""
         return self.context_tokens - self.cached_tokens
 
-    @property
-    def cache_dtype(self) -> str:
-        """As rows show it: bf16, or K's and V's as int8/int4 where they differ."""
-        k, v = self.dtype_k or self.dtype, self.dtype_v or self.dtype
-        return k if k == v else f"{k}/{v}"
+    def dtype_of(self, role: str) -> str:
+        """The dtype of a store's role: 'k', 'v', or 'kv' for what is neither."""
+        return {"k": self.dtype_k, "v": self.dtype_v}.get(role) or self.dtype
 
     def bits(self, role: str) -> int:
-        """Bits per element of a store's role: 'k', 'v', or 'kv' for what is neither."""
-        return DTYPE_BITS[{"k": self.dtype_k, "v": self.dtype_v}.get(role) or self.dtype]
+        """Bits per element of a store's role."""
+        return DTYPE_BITS[self.dtype_of(role)]
 
     @property
     def weight_bits(self) -> int:

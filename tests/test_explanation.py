@@ -77,7 +77,7 @@ def test_symbols_in_use_have_a_meaning() -> None:
 
         used = {s for node in report.quantities.values() if node is not None for s in symbols_in(node)}
         single = {symbol for symbol in used if symbol not in report.quantities}
-        inner = {"F_n", "F_p", "w", "x", "b", "e", "t", "u", "i", "bits", "p", "s", "r"}
+        inner = {"F_n", "F_p", "w", "x", "b", "e", "t", "u", "i", "bits", "p", "s"}
         assert single - inner <= set(symbols(report, lines))
 
 

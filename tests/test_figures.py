@@ -79,7 +79,7 @@ def su_variants(record: dict[str, Any]) -> float:
     mha, latent = elements(model(heads(16, 16, 128))), elements(model(Latent(16, 512, 64, 128, 128)))
     if label == "MHA_is_7x_MLA":
         return mha / latent
-    if grouped := re.fullmatch(r"GQA(\d+)-(\d+)", label):
+    if grouped := re.fullmatch(r"GQA(\d+)-(\d+)(-PR)?", label):  # partial RoPE changes no shape
         return elements(model(heads(16, int(grouped[1]), int(grouped[2]))))
     return mha if label == "MHA" else latent
 
@@ -167,6 +167,8 @@ def mistral(record: dict[str, Any]) -> float:
 
 def paged_attention(record: dict[str, Any]) -> float:
     spec = bundled("opt-13b")
+    if "slots" in record["id"]:
+        return 12 * 2**30 / per_token(spec) / 1000
     if "per_token" in record["id"]:
         return per_token(spec) / 1024
     return value(spec, "cache_bytes", Workload(2048)) / 2**30
@@ -242,6 +244,30 @@ def deepseek_llm_parameters(record: dict[str, Any]) -> float:
     return found / {"M": 1e6, "G": 1e9}[record["unit"][0]]
 
 
+def long_context(record: dict[str, Any]) -> float:
+    """Jamba's tables: the cache at 256K tokens in GiB."""
+    dims = record["model_dims"]
+    spec = model(*[heads(32 if dims["kv_heads"] == 32 else 64, dims["kv_heads"], dims["head_dim"])] * dims["kv_layers"])
+    return value(spec, "cache_bytes", Workload(dims["tokens"])) / 2**30
+
+
+def mimo(record: dict[str, Any]) -> float:
+    """40 of 48 layers with a window of 128, against full attention in all."""
+    memory, tokens = heads(64, 8, 128), Workload(262144)
+    hybrid = model(*(Branch(memory, Full() if i % 6 == 5 else Window(128)) for i in range(48)))
+    return value(model(*[memory] * 48), "cache_elements", tokens) / value(hybrid, "cache_elements", tokens)
+
+
+def on_one_device(record: dict[str, Any]) -> float:
+    """Grouped-latent and multi-head low-rank attention's tables at TP 1: bytes, or elements in units of d_h."""
+    n_h = record["model_dims"]["heads"]
+    label = _label(record).removesuffix("_TP1")
+    memory: Memory = Latent(n_h, 512, 64, 128, 128) if label == "MLA" else heads(n_h, n_h, 128)
+    if label.startswith("GQA-"):
+        memory = heads(n_h, int(label.removeprefix("GQA-")), 128)
+    return per_token(model(memory)) if record["id"].startswith("gla") else elements(model(memory)) / 128
+
+
 COMPUTED = {
     "dsv2-t1": deepseek_v2_table_1,
     "dsv2-t9": deepseek_v2_table_9,
@@ -258,6 +284,11 @@ COMPUTED = {
     "transmla": trans_mla,
     "mosaic": mpt_parameters,
     "dsllm-t3": deepseek_llm_parameters,
+    "jamba15": long_context,
+    "jamba1": long_context,
+    "mimo": mimo,
+    "gla-t5": on_one_device,
+    "mlra-t1": on_one_device,
 }
 
 

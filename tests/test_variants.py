@@ -91,6 +91,16 @@ def test_swa_replaces_full_reach_only() -> None:
     assert rebuilt.attention == "GQA-16 (52 SWA-1024 + 10 SWA-2048)"
 
 
+def test_a_latent_is_neither_k_nor_v() -> None:
+    """--dtype-k and --dtype-v change nothing, are not claimed, and a warning says so; the MHA beside it has them."""
+    comparison = compare(
+        load("deepseek-v2"), Request(Workload(0, dtype_k="int8", dtype_v="int4")), parse_variants("mha")
+    )
+    assert [row["cache_dtype"] for row in comparison.rows()] == ["bf16", "int8/int4"]
+    assert comparison.rows()[0]["cache_bytes_per_token"] == 69120
+    assert "neither K nor V" in comparison.warnings[0]
+
+
 def test_none_is_the_model_as_configured() -> None:
     assert parse_variants("none") == []
 

@@ -14,7 +14,7 @@ SOURCE = "DeepSeek-V2 (arXiv:2405.04434) sec. 2.1, Table 1"
 SOURCE_ABSORBED = "DeepSeek-V2 (arXiv:2405.04434) sec. 2.1.2: W^UK absorbed into W^UQ, W^UV into W^O"
 SOURCE_NAIVE = "DeepSeek-V2 (arXiv:2405.04434) eq. 10-11: K and V of all heads from the latent"
 
-SOURCE_CROSSOVER = "the two decode costs set equal: absorbed scores are wider, naive ones need the latents expanded"
+SOURCE_CROSSOVER = "both costs set equal, n tokens cached: absorbed scores are wider, naive latents are expanded"
 
 
 class Latent(NamedTuple):

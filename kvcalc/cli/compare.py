@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
-from kvcalc.cli.workload import ModelsArgument
+from kvcalc.cli.workload import ModelsArgument, VariantsOption
+from kvcalc.errors import KvcalcError
 from kvcalc.workload import Request
 
 if TYPE_CHECKING:
     from kvcalc.report.table import Table
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-
-VariantsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--variants",
-        "-v",
-        metavar="LIST",
-        help="mha, gqa-8, mqa, mla, mla-512+64, mla-512+64/1536, swa-4096, by commas; or none. Default: all that make "
-        "sense beside one model, none beside several.",
-    ),
-]
 
 
 @app.command()
@@ -48,6 +38,8 @@ def compare(
     from kvcalc.readers.load import load
     from kvcalc.variants import parse_variants
 
+    if models.count("-") > 1:
+        raise KvcalcError("- is stdin, and can be given once")
     wanted = None if variants is None else parse_variants(variants)
     comparison = compare_models([spec for source in models for spec in load(source)], request, wanted)
     out.tell(comparison.notes, comparison.warnings)

@@ -8,7 +8,7 @@ import typer
 
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
-from kvcalc.cli.workload import ModelArgument
+from kvcalc.cli.workload import ModelArgument, VariantsOption
 from kvcalc.workload import Request
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def explain(
     request: Request,
     out: Output,
     quantity: QuantityArgument = None,
+    variants: VariantsOption = None,
 ) -> None:
     """Explain a number: its formula in symbols, with numbers, the result and the source.
 
@@ -55,8 +56,9 @@ def explain(
     from kvcalc.comparison import compare
     from kvcalc.explanation import explain as explain_report
     from kvcalc.readers.load import load
+    from kvcalc.variants import parse_variants
 
-    comparison = compare(load(model), request, [])
+    comparison = compare(load(model), request, parse_variants(variants or "none"))
     out.tell(comparison.notes, comparison.warnings)
     explained = [(report, explain_report(report, quantity)) for report in comparison.reports]
 
@@ -71,7 +73,11 @@ def explain(
         return "\n".join(to_text(report, lines) for report, lines in explained)
 
     out.write(
-        lambda: [{"model": report.spec.name, **line._asdict()} for report, lines in explained for line in lines],
+        lambda: [
+            {"model": report.spec.name, "variant": report.variant, **line._asdict()}
+            for report, lines in explained
+            for line in lines
+        ],
         tables,
         text,
     )

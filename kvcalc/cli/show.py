@@ -8,7 +8,7 @@ import typer
 
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
-from kvcalc.cli.workload import ModelArgument
+from kvcalc.cli.workload import ModelArgument, VariantsOption
 from kvcalc.workload import Request
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def show(
     request: Request,
     out: Output,
     provenance: ProvenanceOption = False,
+    variants: VariantsOption = None,
 ) -> None:
     """Show one model in depth: what each group of like layers stores, keeps and reads; parameters; FLOPs by part.
 
@@ -41,8 +42,9 @@ def show(
     from kvcalc.comparison import compare
     from kvcalc.detail import facts
     from kvcalc.readers.load import load
+    from kvcalc.variants import parse_variants
 
-    comparison = compare(load(model), request, [])
+    comparison = compare(load(model), request, parse_variants(variants or "none"))
     out.tell(comparison.notes, comparison.warnings)
     shown = [(report, facts(report)) for report in comparison.reports]
 
@@ -52,7 +54,12 @@ def show(
         return [table for report, found in shown for table in detail_tables(report, found)]
 
     out.write(
-        lambda: [{"model": report.spec.name, **fact._asdict()} for report, found in shown for fact in found], tables
+        lambda: [
+            {"model": report.spec.name, "variant": report.variant, **fact._asdict()}
+            for report, found in shown
+            for fact in found
+        ],
+        tables,
     )
 
 

@@ -31,6 +31,16 @@ ModelsArgument = Annotated[
         metavar="MODEL...", help="Bundled names, config files, or - for stdin.", autocompletion=complete_model
     ),
 ]
+VariantsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--variants",
+        "-v",
+        metavar="LIST",
+        help="mha, gqa-8, mqa, mla, mla-512+64, mla-512+64/1536, swa-4096, by commas; or none. compare's default: "
+        "all that make sense beside one model, none beside several.",
+    ),
+]
 ContextOption = Annotated[
     str | None,
     typer.Option(

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from kvcalc.analysis import Report
     from kvcalc.comparison import Comparison, Row
-    from kvcalc.workload import Workload
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -88,11 +87,12 @@ def _title(report: Report, contexts: set[int], *, several: bool) -> str:
         parts.append(f"{workload.cached_tokens:,} cached + {workload.prompt_tokens:,} new")
     if workload.generate_tokens:
         parts.append(f"answer {tokens(workload.generate_tokens)}")
-    return ", ".join([*parts, *_setting(workload)])
+    return ", ".join([*parts, *_setting(report)])
 
 
-def _setting(workload: Workload) -> list[str]:
-    told = [f"batch {workload.batch:,}", f"cache {workload.cache_dtype}"]
+def _setting(report: Report) -> list[str]:
+    workload = report.workload
+    told = [f"batch {workload.batch:,}", f"cache {report.cache_dtype}"]
     if workload.shared_prefix_tokens:
         told.append(f"shared prefix {tokens(workload.shared_prefix_tokens)}")
     if not workload.kv_cache:

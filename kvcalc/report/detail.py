@@ -49,7 +49,7 @@ def _layers(report: Report, facts: Sequence[Fact]) -> Table:
         return Column(header, tuple(count(group[quantity]) for group in groups.values()), rank=rank)
 
     spec, workload = report.spec, report.workload
-    title = f"{spec.name}: {spec.attention}, {spec.layers} layers, context {tokens(workload.context_tokens)}"
+    title = f"{report.name}: {spec.attention}, {spec.layers} layers, context {tokens(workload.context_tokens)}"
     left_out = (f"The {spec.left_out} are left out: the numbers are the language model's.",) if spec.left_out else ()
     source = (f"Source: {spec.source}",) if spec.source else ()
     columns = (
@@ -60,14 +60,9 @@ def _layers(report: Report, facts: Sequence[Fact]) -> Table:
         numbers("reads\ntokens", "decode_read_tokens", 3),
         numbers("cache elements\na sequence", "cache_elements_per_sequence", 4),
         Column("MLP", tuple(part.partition(" / ")[2] for part, _ in groups), numeric=False, rank=5),
-        Column("where", tuple(_short(where) for _, where in groups), numeric=False, rank=6),
+        Column("where", tuple(where for _, where in groups), numeric=False, rank=6),
     )
     return Table(title, columns, (*source, *left_out))
-
-
-def _short(where: str) -> str:
-    words = where.split(" ")
-    return where if len(words) <= 4 else f"{' '.join(words[:3])} ... {words[-1]}"
 
 
 def _parameters(facts: Sequence[Fact]) -> Table:

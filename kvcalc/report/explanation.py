@@ -17,7 +17,7 @@ def to_text(report: Report, lines: Sequence[Line]) -> str:
     """Name = formula = with numbers = result, then the source; deeper steps are further in."""
     from kvcalc.explanation import symbols
 
-    written = [f"{report.spec.name}: {report.spec.attention}, {report.spec.layers} layers"]
+    written = [f"{report.name}: {report.spec.attention}, {report.spec.layers} layers"]
     for line in lines:
         if line.depth == 0:
             written.append("")
@@ -48,4 +48,4 @@ def explanation_table(report: Report, lines: Sequence[Line]) -> Table:
         Column("result", tuple(f"{line.result:,}" for line in lines)),
         Column("source", tuple(line.source for line in lines), numeric=False),
     )
-    return Table(report.spec.name, columns)
+    return Table(report.name, columns)
