@@ -11,23 +11,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.attention.latent import SOURCE_CROSSOVER, Latent
+from kvcalc.attention.latent import SOURCE_CROSSOVER
 from kvcalc.attention.reach import kept, seen
 from kvcalc.phases import answer_phase, decode_phase, last_step_phase, prefill_phase
 from kvcalc.quantity import Part, Quantity, Total
+from kvcalc.weights import active_parameters, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kvcalc.attention.memory import Memory
-    from kvcalc.feedforward import FeedForward
-    from kvcalc.model import Branch, ModelSpec
+    from kvcalc.model import ModelSpec
     from kvcalc.phases import Phase
     from kvcalc.quantity import Node, Symbols
     from kvcalc.workload import Workload
 
-SOURCE_EMBEDDING = "Attention Is All You Need (arXiv:1706.03762) sec. 3.4: a row of the vocabulary each"
-SOURCE_NORM = "RMSNorm (arXiv:1910.07467): weights; LayerNorm (arXiv:1607.06450): weights and biases"
 NO_CACHE = Quantity("nothing is cached", "0", {}, "--kv-cache off: every step recomputes all tokens before it")
 
 
@@ -67,8 +65,8 @@ class Report(NamedTuple):
 
 def stored_roles(spec: ModelSpec) -> tuple[str, ...]:
     """Which of 'k', 'v' and 'kv' the model's layers store."""
-    branches = (branch for group in spec.groups for branch in group.layer.branches if not branch.shares_kv)
-    return tuple(dict.fromkeys(store.role for branch in branches for store in branch.memory.stores()))
+    memories = (branch.memory for _, branch in spec.branches(owners=True))
+    return tuple(dict.fromkeys(store.role for memory in memories for store in memory.stores()))
 
 
 def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") -> Report:
@@ -83,8 +81,8 @@ def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") ->
         **model.flops(decode_phase(workload)),
         **model.flops(prefill_phase(workload)),
         "decode_cache_read_bytes": model.cache_read_bytes(),
-        "parameters": model.parameters(),
-        "active_parameters": model.active_parameters(),
+        "parameters": parameters(spec),
+        "active_parameters": active_parameters(spec),
         "weight_bytes": Quantity(
             "",
             f"ceil_div({workload.weight_bits}*parameters, 8)",
@@ -116,15 +114,6 @@ class _Model:
     def _symbols(self, symbols: Symbols) -> Symbols:
         return {**symbols, "d": self.spec.hidden_size}
 
-    def _branches(self, *, owners: bool) -> list[tuple[int, Branch]]:
-        """Every kind of branch with its number of layers; `owners`: only those that store memory of their own."""
-        layers: dict[Branch, int] = {}
-        for group in self.spec.groups:
-            for branch in group.layer.branches:
-                if not (owners and branch.shares_kv):
-                    layers[branch] = layers.get(branch, 0) + group.layers
-        return [(count, branch) for branch, count in layers.items()]
-
     def _elements(self, memory: Memory) -> Quantity:
         symbols = self._symbols(memory.symbols())
         return Quantity("elements per token", memory.elements_formula, symbols, memory.source)
@@ -144,16 +133,17 @@ class _Model:
         """What one new token stores, all layers."""
         if not self.workload.kv_cache:
             return NO_CACHE
-        parts = [
-            Part(layers, f"{b.label} layer", self._elements(b.memory)) for layers, b in self._branches(owners=True)
-        ]
+        owners = self.spec.branches(owners=True)
+        parts = [Part(layers, f"{branch.label} layer", self._elements(branch.memory)) for layers, branch in owners]
         return Total("", tuple(parts))
 
     def bytes_per_token(self) -> Node:
         """The same in bytes, rounded up once."""
         if not self.workload.kv_cache:
             return NO_CACHE
-        parts = [Part(layers, f"{b.label} layer", self._bits(b.memory)) for layers, b in self._branches(owners=True)]
+        parts = [
+            Part(layers, f"{b.label} layer", self._bits(b.memory)) for layers, b in self.spec.branches(owners=True)
+        ]
         return _bytes(Total("bits", tuple(parts)))
 
     def cache_elements(self, n: str) -> Node:
@@ -169,7 +159,7 @@ class _Model:
         if not self.workload.kv_cache:
             return NO_CACHE
         parts = []
-        for layers, branch in self._branches(owners=True):
+        for layers, branch in self.spec.branches(owners=True):
             tokens = kept(branch.reach, n)
             symbols: dict[str, int | Node] = {symbol: per_token(branch.memory), "t": tokens}
             formula = f"B*{symbol}*t"
@@ -189,7 +179,7 @@ class _Model:
                 f"{branch.label} layer",
                 Quantity("bits read", "B*b*t", {"b": self._bits(branch.memory), "t": seen(branch.reach)}),
             )
-            for layers, branch in self._branches(owners=False)
+            for layers, branch in self.spec.branches()
         ]
         return _bytes(Total("bits", tuple(parts)))
 
@@ -212,7 +202,7 @@ class _Model:
 
     def _attention(self, phase: Phase, *, core: bool) -> tuple[Part, ...]:
         parts = []
-        for layers, branch in self._branches(owners=False):
+        for layers, branch in self.spec.branches():
             symbols = self._symbols(branch.memory.symbols())
             inner = []
             for call in phase.calls:
@@ -226,16 +216,8 @@ class _Model:
             parts.append(Part(layers, f"{branch.label} layer", Total("", tuple(inner))))
         return tuple(parts)
 
-    def _feedforwards(self) -> list[tuple[int, FeedForward]]:
-        """Every kind of feed-forward with its number of layers."""
-        layers: dict[FeedForward, int] = {}
-        for group in self.spec.groups:
-            if group.layer.feedforward is not None:
-                layers[group.layer.feedforward] = layers.get(group.layer.feedforward, 0) + group.layers
-        return [(count, feedforward) for feedforward, count in layers.items()]
-
     def _feedforward(self, phase: Phase) -> Iterator[Part]:
-        for layers, feedforward in self._feedforwards():
+        for layers, feedforward in self.spec.feedforwards():
             symbols = self._symbols(feedforward.symbols())
             for part in feedforward.flops():
                 per = Quantity("FLOPs per token", part.formula, symbols, part.source)
@@ -259,68 +241,10 @@ class _Model:
             "lm_head", f"2*{next(iter(width))}*V*{phase.logits}", symbols, "logits of the last token of each sequence"
         )
 
-    def parameters(self) -> Node:
-        """Every weight of the language model, tied ones once."""
-        spec = self.spec
-        symbols: Symbols = {"d": spec.hidden_size, "V": spec.vocab_size, "d_w": spec.embedding_size}
-        embedding = "V*d_w" if spec.embedding_size else "V*d"
-        parts = [Part(1, "embedding", Quantity("embedding", embedding, symbols, SOURCE_EMBEDDING))]
-        if spec.position_embeddings:
-            rows = {**symbols, "r": spec.position_embeddings}
-            parts.append(
-                Part(
-                    1,
-                    "position embedding",
-                    Quantity("position embedding", "r*d", rows, "learned positions: a row each"),
-                )
-            )
-        if spec.embedding_size:
-            parts.append(
-                Part(
-                    2,
-                    "embedding projections",
-                    Quantity("embedding projection", "d_w*d", symbols, "OPT word_embed_proj_dim"),
-                )
-            )
-        if not spec.tie_word_embeddings:
-            parts.append(Part(1, "lm_head", Quantity("lm_head", embedding, symbols, SOURCE_EMBEDDING)))
-        if spec.lm_head_bias:
-            parts.append(Part(1, "lm_head bias", Quantity("lm_head bias", "V", symbols)))
-        norms = int(spec.embedding_norm) + int(spec.final_norm) + sum(g.layer.norms * g.layers for g in spec.groups)
-        if per_norm := {"rmsnorm": "d", "layernorm": "2*d"}.get(spec.norm):
-            parts.append(Part(norms, "norms", Quantity("norm", per_norm, symbols, SOURCE_NORM)))
-        parts += self._layer_weights()
-        return Total("", tuple(parts))
-
-    def _layer_weights(self) -> Iterator[Part]:
-        for layers, branch in self._branches(owners=False):
-            owned = [w for w in branch.memory.weights() if not (w.writes and branch.shares_kv)]
-            symbols = self._symbols(branch.memory.symbols())
-            source = branch.memory.source
-            weights = [Part(1, w.name, Quantity(w.name, w.formula, symbols, source)) for w in owned]
-            yield Part(layers, f"{branch.label} layer", Total("", tuple(weights)))
-        for layers, feedforward in self._feedforwards():
-            symbols = self._symbols(feedforward.symbols())
-            source = feedforward.source
-            weights = [Part(1, w.name, Quantity(w.name, w.formula, symbols, source)) for w in feedforward.weights()]
-            yield Part(layers, f"{feedforward.label} layer", Total("", tuple(weights)))
-
-    def active_parameters(self) -> Node:
-        """The parameters less the experts a token does not visit."""
-        idle = [
-            Part(layers, weights.name, Quantity(weights.name, weights.formula, symbols, feedforward.source))
-            for layers, feedforward in self._feedforwards()
-            for symbols in (self._symbols(feedforward.symbols()),)
-            for weights in feedforward.idle_weights()
-        ]
-        if not idle:
-            return Quantity("", "parameters")
-        return Quantity("", "parameters - i", {"i": Total("experts not visited", tuple(idle))})
-
     def receptive_field(self) -> Node | None:
         """W x layers where every layer has a window."""
         parts = []
-        for layers, branch in self._branches(owners=False):
+        for layers, branch in self.spec.branches():
             if not branch.reach.rules.receptive:
                 return None
             window = Quantity("window", branch.reach.rules.receptive, branch.reach.symbols(), branch.reach.rules.source)
@@ -329,15 +253,15 @@ class _Model:
 
     def crossover(self) -> Node | None:
         """The most query tokens, n cached before them, for which absorbed MLA needs no more FLOPs than naive."""
-        branches = [branch for _, branch in self._branches(owners=False)]
-        latents = {branch.memory for branch in branches if isinstance(branch.memory, Latent)}
+        branches = [branch for _, branch in self.spec.branches()]
+        memories = {branch.memory for branch in branches}
         full = all(branch.reach.kind == "full" for branch in branches)
-        if len(latents) != 1 or not full or not self.workload.kv_cache:
+        if len(memories) != 1 or not full or not self.workload.kv_cache:
             return None
-        latent = latents.pop()
-        if latent.crossover_formula is None:
+        memory = memories.pop()
+        if memory.crossover_formula is None:
             return None
-        return Quantity("", latent.crossover_formula, latent.symbols(), SOURCE_CROSSOVER)
+        return Quantity("", memory.crossover_formula, memory.symbols(), SOURCE_CROSSOVER)
 
 
 def _bytes(bits: Node) -> Quantity:

@@ -112,8 +112,7 @@ def symbols(report: Report, lines: Iterable[Line]) -> dict[str, str]:
     used = {symbol for node in nodes if node is not None for symbol in symbols_in(node)}
     own = {
         symbol: "the config's own symbol"
-        for group in report.spec.groups
-        for branch in group.layer.branches
+        for _, branch in report.spec.branches()
         if isinstance(branch.memory, Custom)
         for symbol, _ in branch.memory.constants
     }

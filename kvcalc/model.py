@@ -79,15 +79,31 @@ class ModelSpec(NamedTuple):
         """Number of layers."""
         return sum(group.layers for group in self.groups)
 
+    def branches(self, *, owners: bool = False) -> list[tuple[int, Branch]]:
+        """Every kind of branch with its number of layers; `owners`: only those that store memory of their own."""
+        layers: dict[Branch, int] = {}
+        for group in self.groups:
+            for branch in group.layer.branches:
+                if not (owners and branch.shares_kv):
+                    layers[branch] = layers.get(branch, 0) + group.layers
+        return [(count, branch) for branch, count in layers.items()]
+
+    def feedforwards(self) -> list[tuple[int, FeedForward]]:
+        """Every kind of feed-forward with its number of layers."""
+        layers: dict[FeedForward, int] = {}
+        for group in self.groups:
+            if group.layer.feedforward is not None:
+                layers[group.layer.feedforward] = layers.get(group.layer.feedforward, 0) + group.layers
+        return [(count, feedforward) for feedforward, count in layers.items()]
+
     @property
     def attention(self) -> str:
         """The label of its attention over all layers: 'GQA-16 (52 SWA-1024 + 10 full)'."""
         by_branch: dict[str, dict[str, int]] = {}
-        for group in self.groups:
-            for branch in group.layer.branches:
-                reach = branch.reach.label + (" shared" if branch.shares_kv else "")
-                counts = by_branch.setdefault(branch.memory.label, {})
-                counts[reach] = counts.get(reach, 0) + group.layers
+        for layers, branch in self.branches():
+            reach = branch.reach.label + (" shared" if branch.shares_kv else "")
+            counts = by_branch.setdefault(branch.memory.label, {})
+            counts[reach] = counts.get(reach, 0) + layers
         return " + ".join(_label(memory, reaches, len(by_branch) > 1) for memory, reaches in by_branch.items())
 
 

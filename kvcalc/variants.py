@@ -132,7 +132,7 @@ def _configured_window(spec: ModelSpec) -> int | None:
 
 
 def _branches(spec: ModelSpec) -> list[Branch]:
-    return [branch for group in spec.groups for branch in group.layer.branches]
+    return [branch for _, branch in spec.branches()]
 
 
 def _with_branches(spec: ModelSpec, change: Callable[[Branch], Branch]) -> ModelSpec:

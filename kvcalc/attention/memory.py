@@ -58,6 +58,11 @@ class Memory(Protocol):
         """Elements a token leaves in one layer, as papers write it; equal to the sum of the stores."""
         ...
 
+    @property
+    def crossover_formula(self) -> str | None:
+        """Query tokens up to which 'absorbed' needs no more FLOPs than 'naive'; None where the mode means nothing."""
+        ...
+
     def _asdict(self) -> dict[str, Any]:
         """Its fields, as any named tuple gives them."""
         ...
