@@ -1,0 +1,141 @@
+"""The real command line, in a pipe and at a terminal of any width."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KVCALC = [sys.executable, "-m", "kvcalc"]
+CONTRACT = [
+    "model",
+    "variant",
+    "attention",
+    "layers",
+    "context_tokens",
+    "batch",
+    "cache_dtype",
+    "cache_elements_per_token",
+    "cache_bytes_per_token",
+    "state_elements",
+    "cache_elements",
+    "cache_bytes",
+    "cache_ratio",
+    "decode_core_flops",
+    "decode_projection_flops",
+    "decode_model_flops",
+    "prefill_core_flops",
+    "prefill_projection_flops",
+    "prefill_model_flops",
+    "decode_cache_read_bytes",
+    "decode_intensity",
+    "parameters",
+    "active_parameters",
+    "weight_bytes",
+    "receptive_field_tokens",
+    "prompt_tokens",
+    "cached_tokens",
+    "kv_cache",
+]
+TEXTS = {"model", "variant", "attention", "cache_dtype", "kv_cache", "weight_dtype", "mla_decode", "mla_prefill"}
+FRACTIONS = {"cache_ratio", "decode_intensity"}
+SUFFIXES = {"json": "json", "jsonl": "jsonl", "csv": "csv", "tsv": "tsv", "md": "markdown", "txt": "table"}
+COMMANDS = ("compare deepseek-v3", "show gemma-3-27b", "explain mixtral-8x7b-v0.1", "list")
+WIDTHS = (20, 40, 60, 80, 120, 200)
+NATIVE = """name: mine
+vocab_size: 100
+hidden_size: 64
+num_hidden_layers: 4
+tie_word_embeddings: false
+norm: rmsnorm
+norms_per_layer: 2
+attention: {kind: heads, num_attention_heads: 8, num_key_value_heads: 2, head_dim: 8}
+mlp: {kind: dense, intermediate_size: 128, gated: true}
+"""
+
+
+class Result(NamedTuple):
+    """What a run of the command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return an environment that says nothing about terminals."""
+    silent = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "KVCALC_FORMAT")
+    kept = {key: value for key, value in os.environ.items() if key not in silent}
+    return {**kept, "TERM": "xterm-256color", **changes}
+
+
+def kvcalc(line: str, *more: str, stdin: str = "", **changes: str) -> Result:
+    """Run the command line into pipes."""
+    done = subprocess.run(
+        [*KVCALC, *line.split(), *more],
+        input=stdin.encode(),
+        capture_output=True,
+        env=environment(**changes),
+        check=False,
+        timeout=60,
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@cache
+def piped(line: str) -> str:
+    """Return what a command writes into a pipe."""
+    result = kvcalc(line)
+    assert result.code == 0, result
+    return result.out
+
+
+def records(line: str, *more: str, **changes: str) -> list[dict[str, Any]]:
+    """Return the rows of a command as JSON."""
+    result = kvcalc(line, "--format", "json", *more, **changes)
+    assert result.code == 0, result
+    found: list[dict[str, Any]] = json.loads(result.out)
+    return found
+
+
+def at_terminal(line: str, width: int, **changes: str) -> str:
+    """Return what a command writes at a real terminal of this width."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    process = subprocess.Popen(
+        [*KVCALC, *line.split()],
+        stdin=slave,
+        stdout=slave,
+        stderr=subprocess.DEVNULL,
+        env=environment(**changes),
+    )
+    os.close(slave)
+    written = b""
+    while chunk := _read(master):
+        written += chunk
+    os.close(master)
+    assert process.wait(timeout=60) == 0
+    return written.decode().replace("\r\n", "\n")
+
+
+def _read(handle: int) -> bytes:
+    try:
+        return os.read(handle, 65536)
+    except OSError:  # Linux's way to say that the other side is gone
+        return b""
+
+
+def write(folder: Path, name: str, text: str) -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
