@@ -69,6 +69,15 @@ def test_an_exact_list_and_layers_of_their_own(tmp_path: Path) -> None:
     assert idle == 4 * 2 * 3 * 64 * 32
 
 
+def test_a_kind_of_layer_undoes_the_window_above_it(tmp_path: Path) -> None:
+    spec = read(
+        tmp_path,
+        HEADS,
+        "sliding_window: 8\nlayers: {local: {}, global: {sliding_window: null}}\nlayer_pattern: [local, global]\n",
+    )
+    assert spec.attention == "GQA-2 (3 SWA-8 + 3 full)"
+
+
 def test_cross_layer_sharing(tmp_path: Path) -> None:
     """CLA-2: half the layers own, all read."""
     spec = read(tmp_path, HEADS, "layers:\n  own: {}\n  reuse: {shares_kv: true}\nlayer_pattern: [own, reuse]\n")
@@ -161,6 +170,8 @@ def test_provenance_tells_keys_from_assumed_defaults(tmp_path: Path) -> None:
         (HEADS + "layers: {local: {}}\nlayer_pattern: [locl]\n", "did you mean local"),
         (HEADS + "layers: {a: {}}\nlayer_pattern: [a]\nlayer_types: [a x6]\n", "exclude"),
         (HEADS + "shares_kv: true\n", "no earlier layer"),
+        (HEADS + "layers: {a: {}, b: {}}\nlayer_pattern: [a]\n", "no layer is of the kind 'b'"),
+        (HEADS + "layers: {a: {}}\nlayer_pattern: [a]\nshares_kv: true\n", "not above them all"),
         (HEADS + "num_kv_shared_layers: 6\n", "6 layers"),
         (HEADS + "dilation: 2\n", "without a sliding_window"),
         (HEADS + "sliding_window: 2\nattention_chunk_size: 4\n", "exclude"),

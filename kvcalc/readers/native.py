@@ -106,6 +106,11 @@ class _Builder:
             hint = "" if field == "layer_pattern" else f"list {total}, or let layer_pattern repeat"
             message = f"{field} lists {listed} layers, but num_hidden_layers is {total}"
             raise self.document.error((field,), message, hint)
+        for kind in file.layers or {}:
+            if kind not in dict(runs):
+                raise self.document.error(("layers", kind), f"no layer is of the kind {kind!r}", f"name it in {field}")
+        if file.shares_kv:
+            raise self.document.error(("shares_kv",), "shares_kv stands with a kind of layer, not above them all")
         kinds = [kind for kind, times in runs for _ in range(times)]
         return [kinds[index % listed] for index in range(total)]
 
