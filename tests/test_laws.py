@@ -209,6 +209,34 @@ def test_what_is_stored_is_what_the_formula_says(memory: Memory) -> None:
     assert parse(memory.elements_formula).evaluate(memory.symbols()) == stored
 
 
+def test_the_crossover_is_that_of_latents_with_a_cache_and_full_reach() -> None:
+    def crossover(spec: ModelSpec, workload: Workload) -> int | None:
+        return analyze(spec, workload).value(CROSSOVER)
+
+    latent = mla(d_c=512, d_r=64, d_n=128, d_v=128)
+    assert crossover(model(latent), Workload(4096)) == 167
+    assert crossover(model(latent, reach=Window(64)), Workload(4096)) is None
+    assert crossover(model(latent), Workload(4096, kv_cache=False)) is None
+    assert crossover(model(heads(4, 4, 16)), Workload(4096)) is None
+    assert crossover(model(latent, heads(4, 4, 16)), Workload(4096)) is None
+
+
+def test_experts_without_a_gate_have_two_matrices() -> None:
+    """With biases, a router bias, a shared expert with its gate: counted by hand."""
+    experts = Experts(
+        5, 2, 24, gated=False, shared_intermediate_size=40, shared_gate=True, shared_bias=True, expert_bias=True,
+        router_bias=True,
+    )  # fmt: skip
+    found = numbers(model(heads(2, 2, 8), hidden_size=16, vocab_size=1, feedforward=experts), Workload(1))
+    plain = numbers(model(heads(2, 2, 8), hidden_size=16, vocab_size=1, feedforward=Dense(1, gated=False)), Workload(1))
+    expert = 2 * 16 * 24 + 24 + 16
+    shared = 2 * 16 * 40 + 40 + 16 + 16  # matrices, biases, the gate
+    assert found["parameters"] - plain["parameters"] == 5 * expert + 16 * 5 + 5 + shared - 2 * 16
+    assert found["parameters"] - found["active_parameters"] == 3 * expert
+    flops = found["decode_model_flops"] - plain["decode_model_flops"]
+    assert flops == 4 * 16 * 24 * 2 + 2 * 16 * 5 + 4 * 16 * 40 + 2 * 16 - 4 * 16
+
+
 @given(MODELS, TOKENS)
 def test_active_parameters_leave_out_unvisited_experts_alone(spec: ModelSpec, n: int) -> None:
     found = numbers(spec, Workload(n))
