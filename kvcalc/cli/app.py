@@ -11,6 +11,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from kvcalc import __version__
+from kvcalc.cli.output import complain
 from kvcalc.errors import KvcalcError, did_you_mean
 
 COMMANDS = {  # name: its module, and the line that `kvcalc --help` shows
@@ -89,9 +90,9 @@ def run() -> None:
     try:
         typer.main.get_command(app).main(prog_name="kvcalc")
     except KvcalcError as error:
-        sys.stderr.write(f"kvcalc: {error}\n")
+        complain(f"kvcalc: {error}")
         sys.exit(2)
     except OSError as error:  # typer's own output, such as --help, to a full disk
-        sys.stderr.write(f"kvcalc: cannot be written: {error.strerror}\n")
+        complain(f"kvcalc: cannot be written: {error.strerror}")
         sys.stdout = None  # nothing is left to flush at the exit
         sys.exit(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, get_args
 
 import typer
@@ -37,6 +38,14 @@ ColorOption = Annotated[Literal["auto", "always", "never"], typer.Option("--colo
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes or warnings on stderr.")]
 
 
+def complain(message: str) -> None:
+    """Write a line on stderr, where there is one; what cannot be printed is escaped."""
+    printable = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
+    with suppress(OSError, AttributeError):  # a closed stderr is None
+        sys.stderr.write(f"{printable}\n")
+        sys.stderr.flush()
+
+
 class Output(NamedTuple):
     """What the user asked for."""
 
@@ -50,7 +59,7 @@ class Output(NamedTuple):
         if not self.quiet:
             for label, lines in (("warning", warnings), ("note", notes)):
                 for line in lines:
-                    sys.stderr.write(f"{label}: {line}\n")
+                    complain(f"{label}: {line}")
 
     def write(
         self,
@@ -59,7 +68,7 @@ class Output(NamedTuple):
         text: Callable[[], str] | None = None,
     ) -> None:
         """Write the result in the format asked for, and make only what that needs; `text` stands for its table."""
-        chosen = self.format or self._format_of_path() or _usual_format()
+        chosen = self.format or self.format_of_path() or _usual_format()
         if chosen == "table":
             written = text() if text else self._table(tables())
         elif chosen == "markdown":
@@ -72,7 +81,7 @@ class Output(NamedTuple):
             written = WRITERS[chosen](records())
         self.put(written)
 
-    def _format_of_path(self) -> Format | None:
+    def format_of_path(self) -> Format | None:
         """What the suffix of -o says; None where it says nothing."""
         suffix = os.path.splitext(self.path or "")[1].lower()
         if suffix in ("", ".txt"):
@@ -118,8 +127,13 @@ def make_output(
     color: ColorOption = "auto",
     quiet: QuietOption = False,
 ) -> Output:
-    """Read the options as typed."""
-    return Output(format_, output, color, quiet)
+    """Read the options as typed. Raises KvcalcError where -o names no file or no format."""
+    if output == "":
+        raise KvcalcError("-o: cannot be written: it names no file")
+    made = Output(format_, output, color, quiet)
+    if format_ is None:
+        made.format_of_path()
+    return made
 
 
 def _print(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 
 
 def main() -> None:
@@ -11,8 +12,10 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `kvcalc list | head` ends as quietly as `cat` does
     gc.disable()
-    from kvcalc.cli.app import run
-
+    try:
+        from kvcalc.cli.app import run
+    except KeyboardInterrupt:
+        sys.exit(130)
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)  # a long run still collects, but not at every import of pydantic's
     gc.enable()

@@ -22,13 +22,17 @@ def complete_model(incomplete: str) -> list[str]:
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A bundled name, a config file, or - for stdin.", autocompletion=complete_model
+        metavar="MODEL",
+        help="A bundled name, a config file, a model's folder, or - for stdin.",
+        autocompletion=complete_model,
     ),
 ]
 ModelsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="MODEL...", help="Bundled names, config files, or - for stdin.", autocompletion=complete_model
+        metavar="MODEL...",
+        help="Bundled names, config files, model folders, or - for stdin.",
+        autocompletion=complete_model,
     ),
 ]
 VariantsOption = Annotated[

@@ -183,7 +183,7 @@ def opt_norms(fields: Fields) -> dict[str, Any]:
 
 # --------------------------------------------------------------------- recipes
 
-_DERIVED_HEAD_DIM = _field("hidden_size//num_attention_heads")
+_DERIVED_HEAD_DIM = _field("hidden_size/num_attention_heads")  # these classes refuse a remainder
 _OPTIONAL_HEAD_DIM = _field("head_dim", "hidden_size//num_attention_heads")
 _QKV, _QKVO = ["q", "k", "v"], ["q", "k", "v", "o"]
 
@@ -240,7 +240,11 @@ FAMILIES: dict[str, Family] = {
     "llama": Family(
         {
             **_DECODER,
-            "attention": {**_HEADS, "bias": When("attention_bias", _QKVO)},
+            "attention": {
+                **_HEADS,
+                "head_dim": _field("head_dim", "hidden_size/num_attention_heads"),
+                "bias": When("attention_bias", _QKVO),
+            },
             "mlp": {**_GATED, "bias": When("mlp_bias", True)},
         }
     ),

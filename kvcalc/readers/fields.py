@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.errors import did_you_mean
+from kvcalc.errors import FormulaError, did_you_mean
 from kvcalc.formula import parse
 
 if TYPE_CHECKING:
@@ -36,9 +36,14 @@ class Fields:
         self.read: list[str] = []
         self.used: dict[str, Place] = {}
 
-    def derive(self, derived: dict[str, Any]) -> None:
-        """Add fields of the reader's own."""
+    def derive(self, derived: dict[str, Any], origin: str) -> None:
+        """Add fields of the reader's own, and what they were decided by."""
         self._derived = derived
+        self.origins.update(dict.fromkeys(derived, origin))
+
+    def knows(self, name: str) -> bool:
+        """Whether the model type has this field at all."""
+        return name in self._facts["defaults"]
 
     def error(self, name: str, message: str, hint: str = "") -> ConfigError:
         """Make an error at a field."""
@@ -112,7 +117,7 @@ class Fields:
     def integers(self, name: str) -> list[int] | None:
         """Return a list of whole numbers, or None."""
         value = self.raw(name)
-        if value is not None and not (isinstance(value, list) and all(isinstance(item, int) for item in value)):
+        if value is not None and not (isinstance(value, list) and all(type(item) is int for item in value)):
             raise self.error(name, "not a list of whole numbers")
         return value
 
@@ -147,9 +152,12 @@ class Fields:
                 if value is not None:
                     return value, self.origins.get(alternative, "decided by the reader")
             elif all(self.optional(name) is not None for name in names):
-                divisors = names[1:] if "//" in alternative else ()
+                divisors = names[1:] if "/" in alternative else ()
                 numbers = {name: self.number(name) if name in divisors else self.number_or_zero(name) for name in names}
-                return formula.evaluate(numbers), f"{alternative} = {formula.with_numbers(numbers)}"
+                try:
+                    return formula.evaluate(numbers), f"{alternative} = {formula.with_numbers(numbers)}"
+                except FormulaError as error:
+                    raise self.error(names[-1], f"{alternative}: {error.message}") from None
         raise self.document.error(self.place, f"missing field {alternatives[0]!r}")
 
     def check_typos(self) -> None:

@@ -50,6 +50,9 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
         text = document.data.get("text_config")
         if not isinstance(text, dict):
             raise document.error(("text_config",), "missing field 'text_config', the language model")
+        if text.get("model_type", model_type) != model_type:
+            inner = ("text_config", "model_type")
+            raise document.error(inner, f"model_type {text['model_type']!r} is not understood here", model_type)
         place = ("text_config",)
     facts = library_facts()
     fields = Fields(document, place, facts["types"][model_type], facts["transformers"])
@@ -88,11 +91,16 @@ class _Translation:
         fields, recipe = self.fields, self.family.recipe
         self._check()
         if self.family.derive:
-            fields.derive(self.family.derive(fields))
+            start = len(fields.read)
+            derived = self.family.derive(fields)
+            fields.derive(derived, self._origin_of(fields.read[start:]))
         layers = fields.number("num_hidden_layers")
         start = len(fields.read)
         reach = self.family.reach(fields) if self.family.reach else ["full"] * layers
         experts = self.family.experts(fields) if self.family.experts else [False] * layers
+        for kind in dict.fromkeys(reach):
+            if kind in _WINDOWS and not (fields.knows(_WINDOWS[kind]) and fields.optional(_WINDOWS[kind])):
+                raise fields.error("layer_types", f"has {kind} layers, but no {_WINDOWS[kind]} is in use")
         placement = self._origin_of(fields.read[start:])
         native: dict[str, Any] = {"name": name}
         outer = {key: value for key, value in recipe.items() if key not in ("moe", "mlp", *_WINDOWS.values())}

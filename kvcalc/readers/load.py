@@ -1,4 +1,4 @@
-"""From a source, as the user names it, to models: a bundled name, a file, or '-' for stdin."""
+"""From a source, as the user names it, to models: a bundled name, a file, a model's folder, or '-' for stdin."""
 
 from __future__ import annotations
 
@@ -92,6 +92,8 @@ def _name(document: Document, path: str) -> str:
     given = document.data.get("name")
     if isinstance(given, str):
         return given
+    if given is not None:
+        raise document.error(("name",), f"name: {given!r} is not text")
     if path == "-":
         return "stdin"
     stem = os.path.basename(path).rsplit(".", 1)[0]

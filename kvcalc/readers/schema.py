@@ -131,7 +131,9 @@ class ModelFile(LayerFile):
     word_embed_proj_dim: Size | None = Field(None, description="where embeddings are not hidden_size wide")
     lm_head_bias: bool = False
     num_kv_shared_layers: Size | None = Field(None, description="the last layers, which share an earlier one's cache")
-    layers: dict[str, LayerFile] | None = Field(None, description="kinds of layers by a name of your own")
+    layers: dict[Annotated[str, Field(pattern=NAME)], LayerFile] | None = Field(
+        None, description="kinds of layers by a name of your own"
+    )
     layer_types: list[str] | None = Field(None, description="a kind for every layer; 'dense x3' stands for three")
     layer_pattern: list[str] | None = Field(None, description="kinds repeated over all layers")
     left_out: Text | None = Field(

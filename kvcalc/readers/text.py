@@ -2,7 +2,7 @@
 
 YAML is read from the parser's events, in one pass with a stack of our own: no alias is followed, no tag obeyed,
 depth and size are bounded, a duplicate key is an error, and nothing recurses, so nothing can be made to explode.
-JSON (a published config.json) is read by the standard library; its places are found only when an error needs one.
+JSON (a published config.json) is read by the standard library; its places are found only when asked for.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ def read_text(path: str) -> str:
     shown = "<stdin>" if path == "-" else path
     try:
         if path == "-":
+            if sys.stdin is None:
+                raise ConfigError(shown, "closed: nothing to read")
             raw = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with open(path, "rb") as file:

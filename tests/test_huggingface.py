@@ -1,0 +1,79 @@
+"""Published configs that say what their class cannot do are refused at the key, and not computed as something else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvcalc.errors import ConfigError
+from kvcalc.readers.load import load, load_with_origins
+
+SLIDING_THEN_FULL = ["sliding_attention", "full_attention"]
+TINY: dict[str, Any] = {
+    "num_hidden_layers": 2,
+    "hidden_size": 64,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 8,
+    "vocab_size": 100,
+}
+
+
+def config(folder: Path, **fields: Any) -> str:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**TINY, **fields}, indent=1))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ({"model_type": "mistral", "layer_types": SLIDING_THEN_FULL, "sliding_window": None}, "layer_types"),
+        ({"model_type": "qwen3", "layer_types": ["chunked_attention", "full_attention"]}, "layer_types"),
+        ({"model_type": "gpt_oss", "layer_types": ["chunked_attention", "full_attention"]}, "layer_types"),
+        ({"model_type": "llama4_text", "layer_types": SLIDING_THEN_FULL}, "layer_types"),
+        ({"model_type": "llama", "num_attention_heads": 5, "num_key_value_heads": 5}, "num_attention_heads"),
+        ({"model_type": "gpt2", "num_attention_heads": 12}, "num_attention_heads"),
+        ({"model_type": "gemma3", "text_config": {**TINY, "model_type": "llama"}}, "model_type"),
+        ({"model_type": "qwen3_moe", "mlp_only_layers": [True]}, "mlp_only_layers"),
+        ({"model_type": "llama", "name": 5}, "name"),
+    ],
+)  # fmt: skip
+def test_refused_at_its_key(tmp_path: Path, fields: dict[str, Any], key: str) -> None:
+    path = config(tmp_path, **fields)
+    with pytest.raises(ConfigError) as refusal:
+        load(path)
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    at = max(number for number, line in enumerate(lines, 1) if f'"{key}"' in line)
+    assert refusal.value.line == at, refusal.value
+
+
+def test_a_head_dim_of_its_own_needs_no_division(tmp_path: Path) -> None:
+    (spec,) = load(config(tmp_path, model_type="llama", num_attention_heads=5, num_key_value_heads=5, head_dim=16))
+    assert spec.groups[0].layer.branches[0].memory[2] == 16  # type: ignore[index]  # head_dim
+
+
+def test_a_decision_names_the_keys_it_was_made_by(tmp_path: Path) -> None:
+    ((_, origins),) = load_with_origins(config(tmp_path, model_type="falcon", multi_query=True, num_kv_heads=4))
+    origin = next(found.origin for found in origins if found.field == "attention.num_key_value_heads")
+    assert "multi_query: true" in origin
+
+
+@pytest.mark.parametrize("closing", ["<&-", "2>&-"])
+def test_a_closed_stream_is_no_traceback(closing: str) -> None:
+    command = f'"{sys.executable}" -m kvcalc compare - {closing}'
+    done = subprocess.run(["bash", "-c", command], input="", capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_kinds_name_steers_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text('name: a\nlayers: {"=1+1": {}, "\\e[31m": {}}\nlayer_pattern: ["=1+1"]\nhidden_size: 4\n')
+    with pytest.raises(ConfigError, match="is not allowed"):
+        load(str(path))
