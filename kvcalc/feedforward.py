@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 from kvcalc.attention.memory import Weights, Work
 
@@ -113,4 +113,4 @@ class Experts(NamedTuple):
         return (Weights("experts not visited", f"(E - k)*{self._expert()}"),)
 
 
-FeedForward = Union[Dense, Experts]  # noqa: UP007  # a runtime value for the bundle's reader
+FeedForward = Dense | Experts

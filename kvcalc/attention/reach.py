@@ -12,7 +12,7 @@ Every one is checked against a brute-force mask in tests/test_reach.py.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 from kvcalc.quantity import Quantity
 
@@ -144,7 +144,7 @@ class Chunk(NamedTuple):
         return {"C": self.attention_chunk_size}
 
 
-Reach = Union[Full, Window, Chunk]  # noqa: UP007  # a runtime value for the bundle's reader
+Reach = Full | Window | Chunk
 
 
 def seen(reach: Reach, n: str = "n") -> Quantity:
