@@ -11,7 +11,9 @@ import subprocess
 import sys
 import termios
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from refusals import Result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,14 +64,6 @@ norms_per_layer: 2
 attention: {kind: heads, num_attention_heads: 8, num_key_value_heads: 2, head_dim: 8}
 mlp: {kind: dense, intermediate_size: 128, gated: true}
 """
-
-
-class Result(NamedTuple):
-    """What a run of the command line left behind."""
-
-    code: int
-    out: str
-    err: str
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -47,7 +47,7 @@ def refusal(read: Callable[[], object]) -> Exception | None:
     """Return what reading raised, if it did."""
     try:
         read()
-    except Exception as error:
+    except Exception as error:  # whatever it is: the caller judges its kind
         return error
     return None
 
