@@ -1,3 +1,73 @@
-"""kvcalc: what one token costs to remember and to attend to, exactly, with the formula shown."""
+"""kvcalc: what one token costs to remember and to attend to, exactly, with the formula shown.
+
+    import kvcalc
+
+    spec = kvcalc.load("deepseek-v2")
+    report = kvcalc.analyze(spec, kvcalc.Workload(context_tokens=32768))
+    report.value("cache_bytes")  # 2264924160
+    report.rows()  # the same flat rows as `kvcalc compare --format json`
+
+These names are the whole interface, and the command line uses nothing else. Each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvcalc.analysis import Report as Report
+    from kvcalc.analysis import analyze as analyze
+    from kvcalc.comparison import Comparison as Comparison
+    from kvcalc.comparison import compare as compare
+    from kvcalc.detail import facts as facts
+    from kvcalc.errors import ConfigError as ConfigError
+    from kvcalc.errors import FormulaError as FormulaError
+    from kvcalc.errors import KvcalcError as KvcalcError
+    from kvcalc.explanation import RATIOS as RATIOS
+    from kvcalc.explanation import explain as explain
+    from kvcalc.grid import parse_sizes as parse_sizes
+    from kvcalc.model import ModelSpec as ModelSpec
+    from kvcalc.readers.bundle import models as models
+    from kvcalc.readers.bundle import names as names
+    from kvcalc.readers.load import load as load
+    from kvcalc.readers.load import load_all as load_all
+    from kvcalc.readers.load import read_source as read_source
+    from kvcalc.rows import KEYS as KEYS
+    from kvcalc.variants import parse_variants as parse_variants
+    from kvcalc.workload import Request as Request
+    from kvcalc.workload import Workload as Workload
+    from kvcalc.workload import parse_dtype as parse_dtype
+    from kvcalc.workload import parse_tokens as parse_tokens
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "kvcalc.analysis": ("Report", "analyze"),
+    "kvcalc.comparison": ("Comparison", "compare"),
+    "kvcalc.detail": ("facts",),
+    "kvcalc.errors": ("ConfigError", "FormulaError", "KvcalcError"),
+    "kvcalc.explanation": ("RATIOS", "explain"),
+    "kvcalc.grid": ("parse_sizes",),
+    "kvcalc.model": ("ModelSpec",),
+    "kvcalc.readers.bundle": ("models", "names"),
+    "kvcalc.readers.load": ("load", "load_all", "read_source"),
+    "kvcalc.rows": ("KEYS",),
+    "kvcalc.variants": ("parse_variants",),
+    "kvcalc.workload": ("Request", "Workload", "parse_dtype", "parse_tokens"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = ["__version__", *_HOME]  # a test holds it to the imports above
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: a start pays for what it uses."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'kvcalc' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

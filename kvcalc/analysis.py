@@ -15,6 +15,7 @@ from kvcalc.attention.latent import SOURCE_CROSSOVER
 from kvcalc.attention.reach import kept, seen
 from kvcalc.phases import answer_phase, decode_phase, last_step_phase, prefill_phase
 from kvcalc.quantity import Part, Quantity, Total
+from kvcalc.rows import row
 from kvcalc.weights import active_parameters, parameters
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from kvcalc.model import ModelSpec
     from kvcalc.phases import Phase
     from kvcalc.quantity import Node, Symbols
+    from kvcalc.rows import Row
     from kvcalc.workload import Workload
 
 NO_CACHE = Quantity("nothing is cached", "0", {}, "--kv-cache off: every step recomputes all tokens before it")
@@ -42,8 +44,12 @@ class Report(NamedTuple):
     scope: dict[str, int]
 
     def value(self, key: str) -> int | None:
-        """The exact number."""
+        """The exact number of a row key; None where it does not apply."""
         return self.scope.get(key)
+
+    def rows(self) -> list[Row]:
+        """The one flat record of this report, with the keys that every output has."""
+        return [row(self, self)]
 
     @property
     def name(self) -> str:
@@ -70,7 +76,8 @@ def stored_roles(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") -> Report:
-    """Every quantity of one model under one workload."""
+    """Every quantity of one model under one workload. Raises KvcalcError where the workload contradicts itself."""
+    workload.check()
     model = _Model(spec, workload)
     quantities: dict[str, Node | None] = {
         "cache_elements_per_token": model.elements_per_token(),

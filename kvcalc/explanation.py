@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.analysis import analyze
 from kvcalc.attention.custom import Custom
-from kvcalc.comparison import KEYS
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.quantity import steps, symbols_in
+from kvcalc.rows import KEYS
 from kvcalc.workload import MODES
 
 if TYPE_CHECKING:

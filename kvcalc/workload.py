@@ -53,6 +53,42 @@ class Workload(NamedTuple):
     mla_decode: str = "absorbed"
     mla_prefill: str = "naive"
 
+    def check(self) -> None:
+        """Raise KvcalcError where a number is out of range, a word unknown, or two of them contradict each other."""
+        n, k, s = self.context_tokens, self.cached_tokens, self.shared_prefix_tokens
+        for name, value, least in (
+            ("context_tokens", n, 1),
+            ("cached_tokens", k, 0),
+            ("batch", self.batch, 1),
+            ("generate_tokens", self.generate_tokens, 0),
+            ("shared_prefix_tokens", s, 0),
+        ):
+            if type(value) is not int or not least <= value <= MAX_TOKENS:
+                raise KvcalcError(f"{name}: {value!r} is not a whole number from {least} to {MAX_TOKENS:,}")
+        for name, word, known in (
+            ("dtype", self.dtype, DTYPE_BITS),
+            ("dtype_k", self.dtype_k or self.dtype, DTYPE_BITS),
+            ("dtype_v", self.dtype_v or self.dtype, DTYPE_BITS),
+            ("weight_dtype", self.weight_dtype, DTYPE_BITS),
+            ("mla_decode", self.mla_decode, MODES),
+            ("mla_prefill", self.mla_prefill, MODES),
+        ):
+            if word not in known:
+                raise KvcalcError(
+                    f"{name}: unknown {word!r}", did_you_mean(str(word), known) or f"one of {', '.join(known)}"
+                )
+        if k >= n:
+            raise KvcalcError(f"--cached {k} leaves no new token in --context {n}")
+        if k and not self.kv_cache:
+            raise KvcalcError("--cached makes no sense with --kv-cache off")
+        if s >= n:
+            raise KvcalcError(
+                f"--shared-prefix {s} is not shorter than the context, {n} tokens",
+                "each sequence has at least one token of its own",
+            )
+        if s and not self.kv_cache:
+            raise KvcalcError("--shared-prefix shares what is cached: it makes no sense with --kv-cache off")
+
     @property
     def prompt_tokens(self) -> int:
         """New tokens of the prefill."""
@@ -93,27 +129,22 @@ class Request(NamedTuple):
         limit = spec.max_position_embeddings or DEFAULT_CONTEXT_TOKENS
         tokens = self.context_tokens or min(DEFAULT_CONTEXT_TOKENS, limit)
         workload = self.workload._replace(context_tokens=tokens)
-        if workload.shared_prefix_tokens >= tokens:
-            raise KvcalcError(
-                f"--shared-prefix {workload.shared_prefix_tokens} is not shorter than the context, {tokens} tokens",
-                "each sequence has at least one token of its own",
-            )
-        if workload.shared_prefix_tokens and not workload.kv_cache:
-            raise KvcalcError("--shared-prefix shares what is cached: it makes no sense with --kv-cache off")
+        workload.check()
         return workload
 
 
-def parse_tokens(text: str, option: str) -> int:
-    """Exact tokens from '4096', '32k' or '1m' (powers of 1024)."""
+def parse_tokens(text: str, option: str, least: int = 1) -> int:
+    """Exact tokens, from `least`, from '4096', '32k' or '1m' (powers of 1024)."""
     digits, factor = text.strip().lower().replace("_", "").replace(",", ""), 1
     if digits[-1:] in ("k", "m"):
         digits, factor = digits[:-1], 1024 if digits[-1] == "k" else 1024**2
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 13 or not 0 < int(digits) * factor <= MAX_TOKENS:
+    size = int(digits) * factor if digits.isascii() and digits.isdigit() and len(digits) <= 13 else -1
+    if not least <= size <= MAX_TOKENS:
         raise KvcalcError(
-            f"{option}: {text!r} is not a number of tokens from 1 to {MAX_TOKENS:,}",
+            f"{option}: {text!r} is not a number of tokens from {least} to {MAX_TOKENS:,}",
             "write 32768, 32k (32 x 1024) or 1m (1024 x 1024)",
         )
-    return int(digits) * factor
+    return size
 
 
 def parse_dtype(text: str, option: str) -> str:

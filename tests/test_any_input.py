@@ -16,7 +16,7 @@ from kvcalc.model import ModelSpec
 from kvcalc.readers import bundle
 from kvcalc.readers.families import FAMILIES
 from kvcalc.readers.huggingface import library_facts, to_native
-from kvcalc.readers.load import load
+from kvcalc.readers.load import load_all
 from kvcalc.readers.native import read_native
 from kvcalc.readers.text import Document
 
@@ -56,7 +56,7 @@ def assert_read_or_refused(path: Path, content: bytes) -> None:
     """Either models or an error with its file; any other exception is a bug."""
     path.write_bytes(content)
     found: list[ModelSpec] = []
-    error = refusal(lambda: found.extend(load(str(path))))
+    error = refusal(lambda: found.extend(load_all(str(path))))
     if error is None:
         assert found
         assert all(isinstance(spec, ModelSpec) for spec in found)
@@ -180,6 +180,6 @@ def test_mutated_hugging_face_configs_are_read_or_refused(
 def test_a_key_that_is_not_read_changes_no_hugging_face_model(scratch: Path, value: Any, ascii_only: bool) -> None:
     """Whatever a published config.json carries beside its shape: JSON is JSON."""
     scratch.write_text(json.dumps(LLAMA))
-    plain = load(str(scratch))
+    plain = load_all(str(scratch))
     scratch.write_text(json.dumps({"zzzzzz": value, **LLAMA}, ensure_ascii=ascii_only), encoding="utf-8")
-    assert load(str(scratch)) == plain
+    assert load_all(str(scratch)) == plain

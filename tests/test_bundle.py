@@ -12,7 +12,7 @@ import pytest
 from builders import from_config, records, value
 from kvcalc.errors import KvcalcError
 from kvcalc.readers import bundle
-from kvcalc.readers.load import load, load_with_origins
+from kvcalc.readers.load import load_all, read_source
 from kvcalc.workload import Workload
 
 CONFIGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
@@ -47,11 +47,10 @@ def test_bundled_json_is_what_the_configs_say() -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_config_is_named_as_its_file_and_has_a_source(file: str) -> None:
-    (spec, origins), *more = load_with_origins(os.path.join(CONFIGS, file))
-    assert not more
+    ((spec, _, _, origins),) = read_source(os.path.join(CONFIGS, file))
     assert f"{spec.name}.yaml" == file
     assert spec.source.startswith("Hugging Face ")
-    assert load(spec.name) == [spec]
+    assert load_all(spec.name) == [spec]
     assert all(re.fullmatch(r"line \d+", origin.origin) for origin in origins)
 
 
@@ -70,12 +69,12 @@ def test_bundled_models_are_their_published_configs(record: dict[str, Any]) -> N
     """The native file gives what the published config.json gives, but for its name and source."""
     name = BUNDLED_AS.get(record["name"], record["name"])
     published = from_config(record["config"], name)
-    assert load(name)[0]._replace(source="") == published
+    assert load_all(name)[0]._replace(source="") == published
 
 
 @pytest.mark.parametrize(("name", "parameters"), PARAMETERS.items())
 def test_parameters_of_bundled_models(name: str, parameters: int) -> None:
-    assert value(load(name)[0], "parameters", Workload(1)) == parameters
+    assert value(load_all(name)[0], "parameters", Workload(1)) == parameters
 
 
 @pytest.mark.parametrize(
@@ -91,12 +90,12 @@ def test_parameters_of_bundled_models(name: str, parameters: int) -> None:
     ],
 )
 def test_full_names_work_too(name: str, bundled: str) -> None:
-    assert load(name) == load(bundled)
+    assert load_all(name) == load_all(bundled)
 
 
 def test_an_unknown_name_gets_the_nearest_ones() -> None:
     with pytest.raises(KvcalcError, match="did you mean deepseek-v2"):
-        load("deepsek-v2")
+        load_all("deepsek-v2")
 
 
 def test_the_bundle_is_plain_data() -> None:

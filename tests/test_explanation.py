@@ -9,14 +9,14 @@ from hypothesis import given, settings
 
 from builders import model, records
 from kvcalc.analysis import Report, analyze
-from kvcalc.comparison import KEYS
 from kvcalc.detail import facts
 from kvcalc.errors import KvcalcError
 from kvcalc.explanation import MEANINGS, explain, symbols
 from kvcalc.formula import parse
 from kvcalc.model import ModelSpec
 from kvcalc.readers import bundle
-from kvcalc.readers.load import load
+from kvcalc.readers.load import load_all
+from kvcalc.rows import KEYS
 from kvcalc.workload import Workload
 from test_laws import MODELS
 
@@ -42,7 +42,7 @@ def check_arithmetic(report: Report) -> None:
 @pytest.mark.parametrize("workload", WORKLOADS, ids=["default", "chunk", "answer", "no cache"])
 @pytest.mark.parametrize("name", ["deepseek-v2-lite", "gpt-oss-20b", "opt-350m"])
 def test_every_line_is_true(name: str, workload: Workload) -> None:
-    check_arithmetic(analyze(load(name)[0], workload))
+    check_arithmetic(analyze(load_all(name)[0], workload))
 
 
 @given(MODELS)
@@ -53,7 +53,7 @@ def test_every_line_is_true_of_any_model(spec: ModelSpec) -> None:
 
 @pytest.mark.parametrize("name", ["deepseek-v3", "gemma-2-9b", "bloom", "qwen1.5-moe-a2.7b", "opt-350m"])
 def test_an_explanation_ends_in_the_number_of_the_row(name: str) -> None:
-    report = analyze(load(name)[0], Workload(2048, generate_tokens=10))
+    report = analyze(load_all(name)[0], Workload(2048, generate_tokens=10))
     tops = {line.quantity: line.result for line in explain(report, None) if line.depth == 0}
     assert tops.pop("decode_intensity") == report.decode_intensity
     assert tops == {key: report.value(key) for key in report.quantities if report.value(key) is not None}
@@ -62,7 +62,7 @@ def test_an_explanation_ends_in_the_number_of_the_row(name: str) -> None:
 def test_every_formula_of_a_real_model_names_its_source() -> None:
     """All that is not the sum or product of other lines."""
     for name in ("deepseek-v2", "gemma-3-27b", "gpt2"):
-        lines = explain(analyze(load(name)[0], Workload(100)), None)
+        lines = explain(analyze(load_all(name)[0], Workload(100)), None)
         for line, after in zip(lines, [*lines[1:], lines[0]], strict=True):
             leaf = after.depth <= line.depth
             if leaf and any(symbol in MEANINGS for symbol in parse(line.formula).symbols() if symbol not in "nKPBST"):
@@ -71,7 +71,7 @@ def test_every_formula_of_a_real_model_names_its_source() -> None:
 
 def test_symbols_in_use_have_a_meaning() -> None:
     for name in bundle.names():
-        report = analyze(load(name)[0], Workload(100))
+        report = analyze(load_all(name)[0], Workload(100))
         lines = explain(report, None)
         from kvcalc.quantity import symbols_in
 
@@ -82,7 +82,7 @@ def test_symbols_in_use_have_a_meaning() -> None:
 
 
 def test_both_ways_of_mla_are_explained_with_their_crossover() -> None:
-    report = analyze(load("deepseek-v3")[0], Workload(4097))
+    report = analyze(load_all("deepseek-v3")[0], Workload(4097))
     names = [line.name for line in explain(report, "decode_core_flops") if line.depth == 0]
     assert names == ["decode_core_flops", "decode_core_flops, --mla-decode naive", "crossover_query_tokens"]
     assert report.value("crossover_query_tokens") == 167
@@ -94,7 +94,7 @@ def test_an_unknown_quantity_gets_the_nearest() -> None:
 
 
 def test_every_whole_number_of_a_row_can_be_explained() -> None:
-    report = analyze(load("mistral-7b-v0.1")[0], Workload(100, generate_tokens=2))
+    report = analyze(load_all("mistral-7b-v0.1")[0], Workload(100, generate_tokens=2))
     told = {
         "model", "variant", "attention", "layers", "context_tokens", "batch", "cache_dtype", "cache_ratio",
         "prompt_tokens", "cached_tokens", "kv_cache", "weight_dtype", "mla_decode", "mla_prefill",
@@ -109,7 +109,9 @@ def test_every_whole_number_of_a_row_can_be_explained() -> None:
 def test_show_adds_up(record: dict[str, object]) -> None:
     """Parts of the parameters, of the FLOPs and of the cache sum to the whole."""
     name = {"bloom-176b": "bloom", "llama-4-scout": "llama-4-scout-17b-16e", "mixtral-8x7b": "mixtral-8x7b-v0.1"}
-    report = analyze(load(name.get(str(record["name"]), str(record["name"]).replace("-15b", "")))[0], Workload(3000))
+    report = analyze(
+        load_all(name.get(str(record["name"]), str(record["name"]).replace("-15b", "")))[0], Workload(3000)
+    )
     found = facts(report)
 
     def total(section: str, quantity: str) -> float:

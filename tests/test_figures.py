@@ -18,7 +18,7 @@ from kvcalc.attention.memory import Memory
 from kvcalc.attention.reach import Chunk, Full, Window
 from kvcalc.feedforward import Dense, Experts, FeedForward
 from kvcalc.model import Branch, ModelSpec
-from kvcalc.readers.load import load
+from kvcalc.readers.load import load_all
 from kvcalc.variants import Variant, rebuild
 from kvcalc.workload import Workload
 
@@ -35,7 +35,7 @@ def elements(spec: ModelSpec) -> int:
 
 
 def bundled(name: str) -> ModelSpec:
-    return load(name)[0]
+    return load_all(name)[0]
 
 
 def as_mha(name: str) -> ModelSpec:

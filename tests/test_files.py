@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kvcalc.comparison import compare
-from kvcalc.readers.load import load
+from kvcalc.readers.load import load_all
 from kvcalc.variants import parse_variants
 from kvcalc.workload import Request, Workload
 
@@ -55,7 +55,7 @@ def test_a_models_folder_is_its_config(tmp_path: Path) -> None:
     (tmp_path / "Tiny").mkdir()
     config = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     (tmp_path / "Tiny" / "config.json").write_text(json.dumps(config))
-    (spec,) = load(str(tmp_path / "Tiny"))
+    (spec,) = load_all(str(tmp_path / "Tiny"))
     assert (spec.name, spec.layers) == ("Tiny", 2)
 
 
@@ -67,6 +67,6 @@ def test_what_is_no_model_config_is_said(tmp_path: Path) -> None:
 
 
 def test_a_window_that_changes_nothing_is_a_note() -> None:
-    comparison = compare(load("mistral-7b-v0.1"), Request(Workload(0)), parse_variants("swa-1024"))
+    comparison = compare(load_all("mistral-7b-v0.1"), Request(Workload(0)), parse_variants("swa-1024"))
     assert [report.variant for report in comparison.reports] == ["configured"]
     assert comparison.notes == ("mistral-7b-v0.1: swa-1024 is left out: no layer has full reach",)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kvcalc.errors import ConfigError
-from kvcalc.readers.load import load, load_with_origins
+from kvcalc.readers.load import load_all, read_source
 
 SLIDING_THEN_FULL = ["sliding_attention", "full_attention"]
 TINY: dict[str, Any] = {
@@ -46,7 +46,7 @@ def config(folder: Path, **fields: Any) -> str:
 def test_refused_at_its_key(tmp_path: Path, fields: dict[str, Any], key: str) -> None:
     path = config(tmp_path, **fields)
     with pytest.raises(ConfigError) as refusal:
-        load(path)
+        load_all(path)
     with open(path, encoding="utf-8") as file:
         lines = file.read().splitlines()
     at = max(number for number, line in enumerate(lines, 1) if f'"{key}"' in line)
@@ -54,13 +54,13 @@ def test_refused_at_its_key(tmp_path: Path, fields: dict[str, Any], key: str) ->
 
 
 def test_a_head_dim_of_its_own_needs_no_division(tmp_path: Path) -> None:
-    (spec,) = load(config(tmp_path, model_type="llama", num_attention_heads=5, num_key_value_heads=5, head_dim=16))
+    (spec,) = load_all(config(tmp_path, model_type="llama", num_attention_heads=5, num_key_value_heads=5, head_dim=16))
     assert spec.groups[0].layer.branches[0].memory[2] == 16  # type: ignore[index]  # head_dim
 
 
 def test_a_decision_names_the_keys_it_was_made_by(tmp_path: Path) -> None:
-    ((_, origins),) = load_with_origins(config(tmp_path, model_type="falcon", multi_query=True, num_kv_heads=4))
-    origin = next(found.origin for found in origins if found.field == "attention.num_key_value_heads")
+    (loaded,) = read_source(config(tmp_path, model_type="falcon", multi_query=True, num_kv_heads=4))
+    origin = next(found.origin for found in loaded.origins if found.field == "attention.num_key_value_heads")
     assert "multi_query: true" in origin
 
 
@@ -76,4 +76,4 @@ def test_a_kinds_name_steers_nothing(tmp_path: Path) -> None:
     path = tmp_path / "model.yaml"
     path.write_text('name: a\nlayers: {"=1+1": {}, "\\e[31m": {}}\nlayer_pattern: ["=1+1"]\nhidden_size: 4\n')
     with pytest.raises(ConfigError, match="is not allowed"):
-        load(str(path))
+        load_all(str(path))

@@ -10,7 +10,7 @@ from builders import value
 from kvcalc.attention.reach import Chunk, Window
 from kvcalc.errors import ConfigError
 from kvcalc.model import ModelSpec
-from kvcalc.readers.load import load, load_with_origins
+from kvcalc.readers.load import load_all, read_source
 from kvcalc.workload import Workload
 
 BASE = """\
@@ -29,7 +29,7 @@ HEADS = "attention: {kind: heads, num_attention_heads: 4, num_key_value_heads: 2
 def read(tmp_path: Path, *lines: str) -> ModelSpec:
     file = tmp_path / "model.yaml"
     file.write_text(BASE + "".join(lines))
-    return load(str(file))[0]
+    return load_all(str(file))[0]
 
 
 def reaches(spec: ModelSpec) -> dict[int, object]:
@@ -144,7 +144,7 @@ def test_a_variant_of_ones_own(tmp_path: Path) -> None:
 def test_provenance_names_the_line_of_every_number(tmp_path: Path) -> None:
     file = tmp_path / "model.yaml"
     file.write_text(BASE + HEADS)
-    origins = {origin.field: origin for origin in load_with_origins(str(file))[0][1]}
+    origins = {origin.field: origin for origin in read_source(str(file))[0].origins}
     assert origins["hidden_size"].origin == "line 2"
     assert origins["attention.head_dim"].origin == "line 9"
 
@@ -153,7 +153,7 @@ def test_provenance_tells_keys_from_assumed_defaults(tmp_path: Path) -> None:
     """Gemma-3's config carries no sliding_window_pattern: the class default of 6 is assumed, and said."""
     file = tmp_path / "config.json"
     file.write_text('{"model_type": "gemma3_text",\n "hidden_size": 64,\n "num_hidden_layers": 12}')
-    spec, origins = load_with_origins(str(file))[0]
+    spec, _, _, origins = read_source(str(file))[0]
     found = {origin.field: origin.origin for origin in origins}
     assert found["hidden_size"] == "hidden_size: 64, line 2"
     assert found["attention.head_dim"].startswith("head_dim absent: 256, the default of Gemma3TextConfig")

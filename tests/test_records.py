@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kvcalc.comparison import KEYS
+from kvcalc.rows import KEYS
 
 if TYPE_CHECKING:
     pass

@@ -10,7 +10,7 @@ from kvcalc.attention.reach import Full, Window
 from kvcalc.comparison import compare
 from kvcalc.errors import KvcalcError
 from kvcalc.model import Branch
-from kvcalc.readers.load import load
+from kvcalc.readers.load import load_all
 from kvcalc.variants import NotRebuiltError, default_variants, parse_variants, rebuild
 from kvcalc.workload import Request, Workload
 
@@ -18,7 +18,7 @@ REQUEST = Request(Workload(0))
 
 
 def names(model_name: str) -> list[str]:
-    comparison = compare(load(model_name), REQUEST, None)
+    comparison = compare(load_all(model_name), REQUEST, None)
     return [report.variant for report in comparison.reports]
 
 
@@ -38,12 +38,12 @@ def test_every_variant_that_makes_sense(name: str, expected: list[str]) -> None:
 
 
 def test_what_does_not_divide_is_left_out_with_a_note() -> None:
-    comparison = compare(load("qwen2.5-7b"), REQUEST, None)
+    comparison = compare(load_all("qwen2.5-7b"), REQUEST, None)
     assert "qwen2.5-7b: gqa-8 is left out: 8 KV heads do not divide 28 heads" in comparison.notes
 
 
 def test_several_models_are_not_rebuilt_unless_asked() -> None:
-    specs = [*load("llama-3.1-8b"), *load("mistral-7b-v0.1")]
+    specs = [*load_all("llama-3.1-8b"), *load_all("mistral-7b-v0.1")]
     assert [r.variant for r in compare(specs, REQUEST, None).reports] == ["configured", "configured"]
     asked = compare(specs, REQUEST, parse_variants("mqa"))
     assert [r.variant for r in asked.reports] == ["configured", "mqa", "configured", "mqa"]
@@ -55,7 +55,7 @@ def test_several_models_are_not_rebuilt_unless_asked() -> None:
 
 
 def test_mla_takes_deepseek_v2s_proportions() -> None:
-    rebuilt, _ = rebuild(load("llama-3.1-8b")[0], parse_variants("mla")[0])
+    rebuilt, _ = rebuild(load_all("llama-3.1-8b")[0], parse_variants("mla")[0])
     assert rebuilt.groups[0].layer.branches[0].memory == Latent(32, 512, 64, 128, 128, 0)
 
 
@@ -64,14 +64,14 @@ def test_mla_takes_deepseek_v2s_proportions() -> None:
     [("mla-256+32", Latent(32, 256, 32, 128, 128, 0)), ("mla-512+0/1536", Latent(32, 512, 0, 128, 128, 1536))],
 )
 def test_mla_with_numbers_of_ones_own(text: str, latent: Latent) -> None:
-    rebuilt, name = rebuild(load("llama-3.1-8b")[0], parse_variants(text)[0])
+    rebuilt, name = rebuild(load_all("llama-3.1-8b")[0], parse_variants(text)[0])
     assert rebuilt.groups[0].layer.branches[0].memory == latent
     assert name == text
 
 
 def test_from_mla_heads_have_the_nope_width() -> None:
     """DeepSeek-V2, Table 1: MHA is 2*n_h*d_h*l with d_h = 128, without the RoPE part."""
-    rebuilt, _ = rebuild(load("deepseek-v2")[0], parse_variants("mha")[0])
+    rebuilt, _ = rebuild(load_all("deepseek-v2")[0], parse_variants("mha")[0])
     assert value(rebuilt, "cache_elements_per_token", Workload(1)) == 2 * 128 * 128 * 60
 
 
@@ -86,7 +86,7 @@ def test_a_rebuilt_memory_keeps_reach_and_sharing() -> None:
 
 
 def test_swa_replaces_full_reach_only() -> None:
-    rebuilt, name = rebuild(load("gemma-3-27b")[0], parse_variants("swa-2048")[0])
+    rebuilt, name = rebuild(load_all("gemma-3-27b")[0], parse_variants("swa-2048")[0])
     assert name == "swa-2048"
     assert rebuilt.attention == "GQA-16 (52 SWA-1024 + 10 SWA-2048)"
 
@@ -94,7 +94,7 @@ def test_swa_replaces_full_reach_only() -> None:
 def test_a_latent_is_neither_k_nor_v() -> None:
     """--dtype-k and --dtype-v change nothing, are not claimed, and a warning says so; the MHA beside it has them."""
     comparison = compare(
-        load("deepseek-v2"), Request(Workload(0, dtype_k="int8", dtype_v="int4")), parse_variants("mha")
+        load_all("deepseek-v2"), Request(Workload(0, dtype_k="int8", dtype_v="int4")), parse_variants("mha")
     )
     assert [row["cache_dtype"] for row in comparison.rows()] == ["bf16", "int8/int4"]
     assert comparison.rows()[0]["cache_bytes_per_token"] == 69120

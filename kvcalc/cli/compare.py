@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+import kvcalc
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
 from kvcalc.cli.workload import ModelsArgument, VariantsOption
-from kvcalc.errors import KvcalcError
-from kvcalc.workload import Request
 
 if TYPE_CHECKING:
     from kvcalc.report.table import Table
@@ -22,7 +21,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @with_options
 def compare(
     models: ModelsArgument,
-    request: Request,
+    request: kvcalc.Request,
     out: Output,
     variants: VariantsOption = None,
 ) -> None:
@@ -34,14 +33,10 @@ def compare(
 
     kvcalc compare mistral-7b-v0.1 gemma-3-27b my.yaml --format csv
     """
-    from kvcalc.comparison import compare as compare_models
-    from kvcalc.readers.load import load
-    from kvcalc.variants import parse_variants
-
     if models.count("-") > 1:
-        raise KvcalcError("- is stdin, and can be given once")
-    wanted = None if variants is None else parse_variants(variants)
-    comparison = compare_models([spec for source in models for spec in load(source)], request, wanted)
+        raise kvcalc.KvcalcError("- is stdin, and can be given once")
+    wanted = None if variants is None else kvcalc.parse_variants(variants)
+    comparison = kvcalc.compare([spec for source in models for spec in kvcalc.load_all(source)], request, wanted)
     out.tell(comparison.notes, comparison.warnings)
 
     def tables() -> list[Table]:

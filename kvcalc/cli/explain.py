@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import kvcalc
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
 from kvcalc.cli.workload import ModelArgument, VariantsOption
-from kvcalc.workload import Request
 
 if TYPE_CHECKING:
     from kvcalc.report.table import Table
@@ -19,13 +19,8 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 def complete_quantity(incomplete: str) -> list[str]:
     """Complete what can be explained."""
-    from kvcalc.analysis import analyze
-    from kvcalc.explanation import RATIOS
-    from kvcalc.readers.bundle import read
-    from kvcalc.workload import Workload
-
-    report = analyze(read("deepseek-v2"), Workload(1, generate_tokens=1))
-    return [key for key in (*report.quantities, *RATIOS) if key.startswith(incomplete)]
+    report = kvcalc.analyze(kvcalc.load("deepseek-v2"), kvcalc.Workload(1, generate_tokens=1))
+    return [key for key in (*report.quantities, *kvcalc.RATIOS) if key.startswith(incomplete)]
 
 
 QuantityArgument = Annotated[
@@ -42,7 +37,7 @@ QuantityArgument = Annotated[
 @with_options
 def explain(
     model: ModelArgument,
-    request: Request,
+    request: kvcalc.Request,
     out: Output,
     quantity: QuantityArgument = None,
     variants: VariantsOption = None,
@@ -53,14 +48,9 @@ def explain(
 
     kvcalc explain deepseek-v3 decode_core_flops --mla-decode naive
     """
-    from kvcalc.comparison import compare
-    from kvcalc.explanation import explain as explain_report
-    from kvcalc.readers.load import load
-    from kvcalc.variants import parse_variants
-
-    comparison = compare(load(model), request, parse_variants(variants or "none"))
+    comparison = kvcalc.compare(kvcalc.load_all(model), request, kvcalc.parse_variants(variants or "none"))
     out.tell(comparison.notes, comparison.warnings)
-    explained = [(report, explain_report(report, quantity)) for report in comparison.reports]
+    explained = [(report, kvcalc.explain(report, quantity)) for report in comparison.reports]
 
     def tables() -> list[Table]:
         from kvcalc.report.explanation import explanation_table

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+import kvcalc
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
 
@@ -22,11 +23,9 @@ def list_(
     out: Output,
 ) -> None:
     """List the bundled models with their attention."""
-    from kvcalc.readers.bundle import attention_labels
-
     records: list[Record] = [
         {"model": name, "attention": attention, "layers": layers, "source": source}
-        for name, (attention, layers, source) in attention_labels().items()
+        for name, (attention, layers, source) in kvcalc.models().items()
     ]
 
     def tables() -> list[Table]:

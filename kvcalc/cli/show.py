@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import kvcalc
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
 from kvcalc.cli.workload import ModelArgument, VariantsOption
-from kvcalc.workload import Request
 
 if TYPE_CHECKING:
     from kvcalc.report.table import Table
@@ -25,7 +25,7 @@ ProvenanceOption = Annotated[
 @with_options
 def show(
     model: ModelArgument,
-    request: Request,
+    request: kvcalc.Request,
     out: Output,
     provenance: ProvenanceOption = False,
     variants: VariantsOption = None,
@@ -39,14 +39,9 @@ def show(
     if provenance:
         _show_provenance(model, out)
         return
-    from kvcalc.comparison import compare
-    from kvcalc.detail import facts
-    from kvcalc.readers.load import load
-    from kvcalc.variants import parse_variants
-
-    comparison = compare(load(model), request, parse_variants(variants or "none"))
+    comparison = kvcalc.compare(kvcalc.load_all(model), request, kvcalc.parse_variants(variants or "none"))
     out.tell(comparison.notes, comparison.warnings)
-    shown = [(report, facts(report)) for report in comparison.reports]
+    shown = [(report, kvcalc.facts(report)) for report in comparison.reports]
 
     def tables() -> list[Table]:
         from kvcalc.report.detail import detail_tables
@@ -64,9 +59,7 @@ def show(
 
 
 def _show_provenance(model: str, out: Output) -> None:
-    from kvcalc.readers.load import load_with_origins
-
-    loaded = load_with_origins(model)
+    loaded = [(found.spec, found.origins) for found in kvcalc.read_source(model)]
 
     def tables() -> list[Table]:
         from kvcalc.report.detail import origin_table

@@ -6,17 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from kvcalc.errors import KvcalcError
-from kvcalc.workload import Request, Workload, parse_dtype, parse_tokens
+import kvcalc
+from kvcalc import KvcalcError, Request, Workload, parse_dtype, parse_tokens
 
 TOKENS = "TOKENS"
 
 
 def complete_model(incomplete: str) -> list[str]:
     """Complete bundled names; files are the shell's business."""
-    from kvcalc.readers.bundle import names
-
-    return [name for name in names() if name.startswith(incomplete)]
+    return [name for name in kvcalc.names() if name.startswith(incomplete)]
 
 
 ModelArgument = Annotated[
@@ -106,8 +104,6 @@ def make_request(
 ) -> Request:
     """Read the options as typed. Raises KvcalcError where they contradict each other."""
     n, k = _context(context, prompt, cached)
-    if k and kv_cache == "off":
-        raise KvcalcError("--cached makes no sense with --kv-cache off")
     workload = Workload(
         context_tokens=n or 0,
         cached_tokens=k,
@@ -129,7 +125,7 @@ def _context(context: str | None, prompt: str | None, cached: str | None) -> tup
     """Return n, or None for the model's default, and the tokens cached before the prefill: n = K + P."""
     n = parse_tokens(context, "--context") if context is not None else None
     p = parse_tokens(prompt, "--prompt") if prompt is not None else None
-    k = 0 if cached in (None, "0") else parse_tokens(str(cached), "--cached")
+    k = parse_tokens(cached, "--cached", 0) if cached is not None else 0
     if p is not None:
         if n is not None and n != k + p:
             raise KvcalcError(

@@ -43,7 +43,7 @@ def names() -> list[str]:
     return list(_plain())
 
 
-def attention_labels() -> dict[str, tuple[str, int, str]]:
+def models() -> dict[str, tuple[str, int, str]]:
     """Attention label, layers and source of each bundled model."""
     return {name: (plain["attention"], plain["layers"], plain["spec"]["source"]) for name, plain in _plain().items()}
 

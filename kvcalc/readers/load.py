@@ -25,20 +25,39 @@ class Origin(NamedTuple):
     origin: str
 
 
-def load(source: str) -> list[ModelSpec]:
+class Loaded(NamedTuple):
+    """A model with where it stands: the document as written, the native one it means, and whence each number came."""
+
+    spec: ModelSpec
+    document: Document
+    native: Document
+    origins: tuple[Origin, ...]
+
+
+def load(source: str) -> ModelSpec:
+    """Read one model: a bundled name, the path of a file or of a model's folder, or '-' for stdin.
+
+    Raises KvcalcError, with file, line and column where they are known, for what is wrong or not understood, and for
+    a file of several documents, which `load_all` reads.
+    """
+    specs = load_all(source)
+    if len(specs) != 1:
+        raise KvcalcError(f"{source}: {len(specs)} models in one file", "kvcalc.load_all reads them all")
+    return specs[0]
+
+
+def load_all(source: str) -> list[ModelSpec]:
     """Read every model of a source. What ships with kvcalc was validated when it was built, and is not again."""
     source = _inside(source)
     if (name := _bundled_name(source)) is not None:
         return [bundle.read(name)]
-    return [spec for spec, _ in _read_file(source)]
+    return [loaded.spec for loaded in _read_file(source)]
 
 
-def load_with_origins(source: str) -> list[tuple[ModelSpec, tuple[Origin, ...]]]:
-    """Read every model of a source with the origin of each of its numbers."""
+def read_source(source: str) -> list[Loaded]:
+    """Read every model of a source with its document and the origin of each of its numbers."""
     source = _inside(source)
-    if (name := _bundled_name(source)) is not None:
-        return _read_file(bundle.config_path(name))
-    return _read_file(source)
+    return _read_file(source if (name := _bundled_name(source)) is None else bundle.config_path(name))
 
 
 def _inside(source: str) -> str:
@@ -63,28 +82,41 @@ def _bundled_name(source: str) -> str | None:
     raise KvcalcError(f"unknown model {source!r}: neither bundled nor a file", hint)
 
 
-def _read_file(path: str) -> list[tuple[ModelSpec, tuple[Origin, ...]]]:
-    from kvcalc.readers.native import read_native
+def _read_file(path: str) -> list[Loaded]:
     from kvcalc.readers.text import read_documents
 
+    return read_models(read_documents(path), path)
+
+
+def read_models(documents: list[Document], path: str) -> list[Loaded]:
+    """Read each document as a model; `path` names a Hugging Face config, which does not name itself."""
+    from kvcalc.readers.native import read_native
+
     models = []
-    documents = read_documents(path)
     for at, document in enumerate(documents):
         origins: Origins = {}
         native = document
+        check_is_config(document)
         if "model_type" in document.data:
             from kvcalc.readers.huggingface import to_native
 
             name = _name(document, path) + (f"-{at + 1}" if len(documents) > 1 else "")
             native, origins = to_native(document, name)
-        elif not {"attention", "hidden_size", "num_hidden_layers"} & document.data.keys():
-            hint = "a Hugging Face config names its model_type, a native one its attention: see README, Configs"
-            raise document.error((), "not a model config", hint)
-        elif "architectures" in document.data and "attention" not in document.data:
-            hint = "a Hugging Face config names its model_type; a native one describes its attention"
-            raise document.error((), "missing field 'model_type'", hint)
-        models.append((read_native(native), tuple(_origins(native, origins))))
+        models.append(Loaded(read_native(native), document, native, tuple(_origins(native, origins))))
     return models
+
+
+def check_is_config(document: Document) -> None:
+    """Raise ConfigError where the document is no model config at all."""
+    data = document.data
+    if "model_type" in data:
+        return
+    if not {"attention", "hidden_size", "num_hidden_layers"} & data.keys():
+        hint = "a Hugging Face config names its model_type, a native one its attention: see README, Configs"
+        raise document.error((), "not a model config", hint)
+    if "architectures" in data and "attention" not in data:
+        hint = "a Hugging Face config names its model_type; a native one describes its attention"
+        raise document.error((), "missing field 'model_type'", hint)
 
 
 def _name(document: Document, path: str) -> str:

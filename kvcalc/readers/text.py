@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 500_000
 MAX_DEPTH = 20
 MAX_VALUES = 50_000
+TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 
@@ -65,6 +66,11 @@ def read_text(path: str) -> str:
         raise ConfigError(shown, f"cannot be read: {error.strerror}") from None
     except ValueError as error:  # a NUL in the name
         raise ConfigError(shown, f"cannot be read: {error}") from None
+    return decode(shown, raw)
+
+
+def decode(shown: str, raw: bytes) -> str:
+    """Untrusted bytes as text. Raises ConfigError where they are too many or no text."""
     if len(raw) > MAX_BYTES:
         raise ConfigError(shown, f"larger than {MAX_BYTES:,} bytes: not a model config")
     hint = "a config is a YAML or JSON file"
@@ -86,8 +92,11 @@ def _mark_at(before: str) -> Mark:
 
 def read_documents(path: str) -> list[Document]:
     """Every document of a file."""
-    text = read_text(path)
-    shown = "<stdin>" if path == "-" else path
+    return parse_documents("<stdin>" if path == "-" else path, read_text(path))
+
+
+def parse_documents(shown: str, text: str) -> list[Document]:
+    """Every document of a text; `shown` names it in errors, and its suffix says whether it must be JSON."""
     braces = text.lstrip().startswith("{") or (text.strip() and shown.lower().endswith(".json"))
     json_alone = _read_json(shown, text) if braces else None
     documents = [json_alone] if json_alone else list(_read_yaml(shown, text))
@@ -177,6 +186,8 @@ def _read_yaml(path: str, text: str, *, values: bool = True) -> Iterator[Documen
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        if "nesting depth" in str(error.problem):  # a parser with a limit of its own gets there before the events do
+            raise ConfigError(path, TOO_DEEP, line=line, column=column) from None
         raise ConfigError(path, f"not YAML: {error.problem}", line=line, column=column) from None
     except yaml.YAMLError as error:
         raise ConfigError(path, f"not YAML: {str(error).splitlines()[0]}", line=1, column=1) from None
@@ -219,7 +230,7 @@ class _Builder:
             raise self._fail(line, column, f"the tag {event.tag} is not allowed", "plain values only")
         if kind in ("MappingStartEvent", "SequenceStartEvent"):
             if len(self._stack) >= MAX_DEPTH:
-                raise self._fail(line, column, f"nested more than {MAX_DEPTH} levels deep")
+                raise self._fail(line, column, TOO_DEEP)
             container: Any = {} if kind == "MappingStartEvent" else []
             place = self._place_of_next(line, column)
             self._put(container, line, column)

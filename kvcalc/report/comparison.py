@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvcalc.analysis import Report
-    from kvcalc.comparison import Comparison, Row
+    from kvcalc.comparison import Comparison
+    from kvcalc.rows import Row
 
 
 def comparison_table(comparison: Comparison) -> Table:
