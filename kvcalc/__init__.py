@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from kvcalc.errors import KvcalcError as KvcalcError
     from kvcalc.explanation import RATIOS as RATIOS
     from kvcalc.explanation import explain as explain
+    from kvcalc.findings import Finding as Finding
+    from kvcalc.grid import Grid as Grid
+    from kvcalc.grid import parse_grid as parse_grid
     from kvcalc.grid import parse_sizes as parse_sizes
     from kvcalc.model import ModelSpec as ModelSpec
     from kvcalc.readers.bundle import models as models
@@ -33,9 +36,10 @@ if TYPE_CHECKING:
     from kvcalc.readers.load import load as load
     from kvcalc.readers.load import load_all as load_all
     from kvcalc.readers.load import read_source as read_source
+    from kvcalc.request import Request as Request
+    from kvcalc.request import parse_request as parse_request
     from kvcalc.rows import KEYS as KEYS
     from kvcalc.variants import parse_variants as parse_variants
-    from kvcalc.workload import Request as Request
     from kvcalc.workload import Workload as Workload
     from kvcalc.workload import parse_dtype as parse_dtype
     from kvcalc.workload import parse_tokens as parse_tokens
@@ -48,13 +52,15 @@ _HOMES = {
     "kvcalc.detail": ("facts",),
     "kvcalc.errors": ("ConfigError", "FormulaError", "KvcalcError"),
     "kvcalc.explanation": ("RATIOS", "explain"),
-    "kvcalc.grid": ("parse_sizes",),
+    "kvcalc.findings": ("Finding",),
+    "kvcalc.grid": ("Grid", "parse_grid", "parse_sizes"),
     "kvcalc.model": ("ModelSpec",),
     "kvcalc.readers.bundle": ("models", "names"),
     "kvcalc.readers.load": ("load", "load_all", "read_source"),
+    "kvcalc.request": ("Request", "parse_request"),
     "kvcalc.rows": ("KEYS",),
     "kvcalc.variants": ("parse_variants",),
-    "kvcalc.workload": ("Request", "Workload", "parse_dtype", "parse_tokens"),
+    "kvcalc.workload": ("Workload", "parse_dtype", "parse_tokens"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *_HOME]  # a test holds it to the imports above

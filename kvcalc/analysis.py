@@ -78,6 +78,20 @@ def stored_roles(spec: ModelSpec) -> tuple[str, ...]:
 def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") -> Report:
     """Every quantity of one model under one workload. Raises KvcalcError where the workload contradicts itself."""
     workload.check()
+    quantities = formulas(spec, workload)
+    scope = workload.scope()
+    for key, node in quantities.items():
+        if node is not None:
+            scope[key] = node.evaluate(scope)
+    return Report(spec, workload, variant, quantities, scope)
+
+
+def formulas(spec: ModelSpec, workload: Workload) -> dict[str, Node | None]:
+    """Every quantity as a formula over the workload's symbols and the quantities before it; None: it does not apply.
+
+    Tokens and batch stay symbols. Of them the formulas depend only on whether tokens are cached, shared or generated,
+    and on whether the shared prefix outgrows what is cached: one tree serves every context and batch.
+    """
     model = _Model(spec, workload)
     quantities: dict[str, Node | None] = {
         "cache_elements_per_token": model.elements_per_token(),
@@ -103,12 +117,7 @@ def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") ->
         quantities["answer_cache_bytes"] = model.cache_bytes("n + T")
         quantities.update(model.flops(last_step_phase(workload)))
         quantities.update(model.flops(answer_phase(workload)))
-    scope = workload.scope()
-    for key, node in quantities.items():
-        if node is not None:
-            quantities[key] = named = node._replace(name=key)
-            scope[key] = named.evaluate(scope)
-    return Report(spec, workload, variant, quantities, scope)
+    return {key: None if node is None else node._replace(name=key) for key, node in quantities.items()}
 
 
 class _Model:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvcalc.model import ModelSpec
+    from kvcalc.request import Request
     from kvcalc.rows import Row
     from kvcalc.variants import Variant
-    from kvcalc.workload import Request
 
 
 class Comparison(NamedTuple):

@@ -35,6 +35,10 @@ class ConfigError(KvcalcError):
         return f"{place}: {super().__str__()}"
 
 
+class FileError(ConfigError):
+    """A file that cannot be read at all, whatever it holds."""
+
+
 class FormulaError(KvcalcError):
     """A formula that cannot be read or evaluated."""
 

@@ -1,11 +1,86 @@
-"""Sizes as lists and ranges, ends included: '1k,8k,128k', '1k:1m:x2' (times 2), '1024:1024000:1024' (plus 1024)."""
+"""Grids of workloads: every option a list, every combination of them asked.
+
+Sizes are lists and ranges, ends included: '1k,8k,128k', '1k:1m:x2' (times 2), '1024:1024000:1024' (plus 1024).
+"""
 
 from __future__ import annotations
 
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
 from kvcalc.errors import KvcalcError
-from kvcalc.workload import parse_tokens
+from kvcalc.request import SIZES, Request, flag_of, parse_option, request_of
+from kvcalc.workload import Workload, parse_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 MAX_SIZES = 10_000_000
+
+
+class Setting(NamedTuple):
+    """One workload but for its context and batch, which take each of these; `contexts` None: the model's default."""
+
+    workload: Workload
+    contexts: tuple[int, ...] | None
+    batches: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """How many workloads these are."""
+        return len(self.contexts or (None,)) * len(self.batches)
+
+    def requests(self) -> Iterator[Request]:
+        """Each of them, the batch changing first."""
+        for context in self.contexts or (None,):
+            for batch in self.batches:
+                yield Request(self.workload._replace(context_tokens=context or 0, batch=batch), context)
+
+
+class Grid(NamedTuple):
+    """Every workload asked for."""
+
+    settings: tuple[Setting, ...]
+
+    @property
+    def size(self) -> int:
+        """How many workloads these are."""
+        return sum(setting.size for setting in self.settings)
+
+    def requests(self) -> Iterator[Request]:
+        """Each of them in order."""
+        for setting in self.settings:
+            yield from setting.requests()
+
+
+def parse_grid(options: Mapping[str, str | None]) -> Grid:
+    """Read options by name, each a list or, where it is a size, a range; None and absence are the default.
+
+    Raises KvcalcError where a value is none, or where two of them contradict each other.
+    """
+    axes = {name: parse_axis(name, text) for name, text in options.items() if text is not None}
+    batches = tuple(int(size) for size in axes.pop("batch", (1,)))
+    varied = "prompt" if "prompt" in axes and "context" not in axes else "context"
+    sizes = tuple(int(size) for size in axes.pop(varied, ()))
+    settings = []
+    for values in product(*axes.values()):
+        read = dict(zip(axes, values, strict=True))
+        contexts = None
+        for size in sizes and (min(sizes), max(sizes)):  # what holds for the ends holds between them
+            request_of({**read, varied: size})
+        if sizes:
+            cached = int(read.get("cached", 0)) if varied == "prompt" else 0
+            contexts = tuple(cached + size for size in sizes)
+        workload = request_of({**read, varied: max(sizes)} if sizes else read).workload
+        settings.append(Setting(workload._replace(context_tokens=0), contexts, batches))
+    return Grid(tuple(settings))
+
+
+def parse_axis(name: str, text: str) -> tuple[int | str, ...]:
+    """One option's values, each once."""
+    if name in SIZES:
+        return tuple(parse_sizes(text, flag_of(name), SIZES[name]))
+    return tuple(dict.fromkeys(parse_option(name, word.strip()) for word in text.split(",")))
 
 
 def parse_sizes(text: str, option: str, least: int = 1) -> list[int]:

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import TypeAlias
+
     from kvcalc.analysis import Report
 
+    Value: TypeAlias = "str | int | float | None"
+    Record: TypeAlias = Mapping[str, Value]
+
 Row = dict[str, "str | int | float | None"]
+
+
+class Block(NamedTuple):
+    """A run of rows by column: one value that all of them have, or a list of one value a row."""
+
+    length: int
+    columns: Mapping[str, Value | list[Value]]
+
+    def rows(self) -> Iterator[Row]:
+        """Each row as a record of its own."""
+        for at in range(self.length):
+            yield {key: told[at] if isinstance(told, list) else told for key, told in self.columns.items()}
+
+
+def blocks_of(records: Iterable[Record]) -> list[Block]:
+    """Records that have the same keys as one block; none as none."""
+    listed = list(records)
+    return [Block(len(listed), {key: [record[key] for record in listed] for key in listed[0]})] if listed else []
 
 
 def row(report: Report, reference: Report) -> Row:
@@ -82,3 +106,20 @@ KEYS = (
     "last_step_attention_flops",
     "answer_attention_flops",
 )
+
+# What a row is about, what was asked of it, and what came out: every key is one of the three.
+LABELS = ("model", "variant", "attention", "layers")
+ASKED = (
+    "context_tokens",
+    "batch",
+    "cache_dtype",
+    "prompt_tokens",
+    "cached_tokens",
+    "kv_cache",
+    "weight_dtype",
+    "mla_decode",
+    "mla_prefill",
+    "shared_prefix_tokens",
+    "generate_tokens",
+)
+RESULTS = tuple(key for key in KEYS if key not in LABELS and key not in ASKED)

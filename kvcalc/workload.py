@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from kvcalc.errors import KvcalcError, did_you_mean
 
-if TYPE_CHECKING:
-    from kvcalc.model import ModelSpec
-
-DEFAULT_CONTEXT_TOKENS = 32768
 MAX_TOKENS = 10**12
 
 DTYPE_BITS = {
@@ -116,21 +112,6 @@ class Workload(NamedTuple):
             "S": self.shared_prefix_tokens,
             "T": self.generate_tokens,
         }
-
-
-class Request(NamedTuple):
-    """A workload whose context may still follow from the model: None takes the model's default."""
-
-    workload: Workload
-    context_tokens: int | None = None
-
-    def of(self, spec: ModelSpec) -> Workload:
-        """The workload for this model."""
-        limit = spec.max_position_embeddings or DEFAULT_CONTEXT_TOKENS
-        tokens = self.context_tokens or min(DEFAULT_CONTEXT_TOKENS, limit)
-        workload = self.workload._replace(context_tokens=tokens)
-        workload.check()
-        return workload
 
 
 def parse_tokens(text: str, option: str, least: int = 1) -> int:

@@ -13,8 +13,9 @@ import pytest
 
 from kvcalc.comparison import compare
 from kvcalc.readers.load import load_all
+from kvcalc.request import Request
 from kvcalc.variants import parse_variants
-from kvcalc.workload import Request, Workload
+from kvcalc.workload import Workload
 
 
 def kvcalc(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -45,9 +46,9 @@ def test_a_pipe_is_written_and_not_replaced(tmp_path: Path) -> None:
 
 
 def test_an_unknown_suffix_is_no_table_in_disguise(tmp_path: Path) -> None:
-    done = kvcalc("compare", "gpt2", "-o", "rows.xlsx", folder=tmp_path)
+    done = kvcalc("compare", "gpt2", "-o", "rows.ods", folder=tmp_path)
     assert done.returncode == 2
-    assert "no format is known by .xlsx" in done.stderr
+    assert "no format is known by .ods" in done.stderr
     assert os.listdir(tmp_path) == []
 
 

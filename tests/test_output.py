@@ -66,7 +66,7 @@ def test_an_interrupt_leaves_the_old_file_and_no_half_one(tmp_path: Path, monkey
     path = write(tmp_path, "rows.json", "old")
     monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        Output("json", path, "auto", quiet=True).put("new")
+        Output("json", path, "auto", quiet=True).put(["new"])
     assert (tmp_path / "rows.json").read_text() == "old"
     assert os.listdir(tmp_path) == ["rows.json"]
 

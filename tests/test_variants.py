@@ -11,8 +11,9 @@ from kvcalc.comparison import compare
 from kvcalc.errors import KvcalcError
 from kvcalc.model import Branch
 from kvcalc.readers.load import load_all
+from kvcalc.request import Request
 from kvcalc.variants import NotRebuiltError, default_variants, parse_variants, rebuild
-from kvcalc.workload import Request, Workload
+from kvcalc.workload import Workload
 
 REQUEST = Request(Workload(0))
 

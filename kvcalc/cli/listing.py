@@ -11,8 +11,8 @@ from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
 
 if TYPE_CHECKING:
-    from kvcalc.report.records import Record
     from kvcalc.report.table import Table
+    from kvcalc.rows import Record
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

@@ -1,4 +1,4 @@
-"""A command asks for a `request` or an `out`, and its users get the options these are made of: the same everywhere."""
+"""A command asks for a `request`, a `grid` or an `out`, and its users get the options of these, everywhere the same."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import inspect
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.cli.output import make_output
-from kvcalc.cli.workload import make_request
+from kvcalc.cli.output import make_ci_output, make_output
+from kvcalc.cli.workload import make_grid, make_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAKERS: dict[str, Callable[..., Any]] = {"request": make_request, "out": make_output}
+MAKERS: dict[str, Callable[..., Any]] = {
+    "request": make_request,
+    "grid": make_grid,
+    "out": make_output,
+    "ci_out": make_ci_output,
+}
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameters `request` and `out` of a command by the parameters of what makes them."""
+    """Replace the parameters of a command that MAKERS can make by the parameters of what makes them."""
     own = inspect.signature(command, eval_str=True).parameters
     taken = {name: inspect.signature(MAKERS[name], eval_str=True).parameters for name in own if name in MAKERS}
 

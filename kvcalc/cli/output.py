@@ -6,31 +6,39 @@ import io
 import os
 import sys
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, get_args
 
 import typer
 
 from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.rows import blocks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import BinaryIO
 
-    from kvcalc.report.records import Record
     from kvcalc.report.table import Table
+    from kvcalc.rows import Block, Record
 
-Format = Literal["table", "json", "jsonl", "csv", "tsv", "markdown"]
-SUFFIXES: dict[str, Format] = {
+Format = Literal["table", "json", "jsonl", "csv", "tsv", "markdown", "parquet", "xlsx"]
+CiFormat = Literal["table", "json", "jsonl", "csv", "tsv", "markdown", "github", "sarif", "junit"]
+SUFFIXES = {
     ".json": "json",
     ".jsonl": "jsonl",
     ".csv": "csv",
     ".tsv": "tsv",
     ".md": "markdown",
+    ".parquet": "parquet",
+    ".xlsx": "xlsx",
+    ".sarif": "sarif",
+    ".xml": "junit",
 }
+BINARY = {"parquet": "kvcalc.report.parquet", "xlsx": "kvcalc.report.xlsx"}  # each has write(blocks, file)
 
-FormatOption = Annotated[
-    Format | None,
-    typer.Option("--format", "-f", help="Default: what -o's suffix says, else the variable KVCALC_FORMAT, else table."),
-]
+FORMAT_HELP = "Default: what -o's suffix says, else the variable KVCALC_FORMAT, else table."
+FormatOption = Annotated[Format | None, typer.Option("--format", "-f", help=FORMAT_HELP)]
+CiFormatOption = Annotated[CiFormat | None, typer.Option("--format", "-f", help=FORMAT_HELP)]
 OutputOption = Annotated[
     str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, whole or not at all.")
 ]
@@ -47,12 +55,13 @@ def complain(message: str) -> None:
 
 
 class Output(NamedTuple):
-    """What the user asked for."""
+    """What the user asked for, and the formats that the command has."""
 
-    format: Format | None
+    format: str | None
     path: str | None
     color: str
     quiet: bool
+    formats: tuple[str, ...] = get_args(Format)
 
     def tell(self, notes: Sequence[str], warnings: Sequence[str] = ()) -> None:
         """Write notes and warnings on stderr."""
@@ -66,40 +75,83 @@ class Output(NamedTuple):
         records: Callable[[], Sequence[Record]],
         tables: Callable[[], Sequence[Table]],
         text: Callable[[], str] | None = None,
+        more: Mapping[str, Callable[[], str]] | None = None,
     ) -> None:
-        """Write the result in the format asked for, and make only what that needs; `text` stands for its table."""
-        chosen = self.format or self.format_of_path() or _usual_format()
-        if chosen == "table":
-            written = text() if text else self._table(tables())
+        """Write the result in the format asked for, and make only what that needs.
+
+        `text` stands for the table in a terminal; `more` are formats of the command's own.
+        """
+        self.stream(lambda: blocks_of(records()), tables, text, more)
+
+    def stream(
+        self,
+        blocks: Callable[[], Iterable[Block]],
+        tables: Callable[[], Sequence[Table]],
+        text: Callable[[], str] | None = None,
+        more: Mapping[str, Callable[[], str]] | None = None,
+    ) -> None:
+        """Write rows as they come."""
+        chosen = self.chosen()
+        if more and chosen in more:
+            self.put([more[chosen]()])
+        elif chosen == "table":
+            self.put([text() if text else self._table(tables())])
         elif chosen == "markdown":
             from kvcalc.report.table import to_markdown
 
-            written = to_markdown(tables())
+            self.put([to_markdown(tables())])
+        elif chosen in BINARY:
+            self._put_binary(chosen, blocks())
         else:
             from kvcalc.report.records import WRITERS
 
-            written = WRITERS[chosen](records())
-        self.put(written)
+            self.put(WRITERS[chosen](blocks()))
 
-    def format_of_path(self) -> Format | None:
+    def chosen(self) -> str:
+        """The format asked for: by --format, by the suffix of -o, by the environment, or a table."""
+        return self.format or self.format_of_path() or self._usual_format()
+
+    def format_of_path(self) -> str | None:
         """What the suffix of -o says; None where it says nothing."""
         suffix = os.path.splitext(self.path or "")[1].lower()
         if suffix in ("", ".txt"):
             return None
-        if suffix not in SUFFIXES:
+        if SUFFIXES.get(suffix) not in self.formats:
+            known = [known for known, format_ in SUFFIXES.items() if format_ in self.formats]
             raise KvcalcError(
-                f"-o {self.path}: no format is known by {suffix}", f"one of {' '.join(SUFFIXES)} .txt, or give --format"
+                f"-o {self.path}: no format is known by {suffix}", f"one of {' '.join(known)} .txt, or give --format"
             )
         return SUFFIXES[suffix]
 
-    def put(self, text: str) -> None:
-        """Write text to stdout or to the file."""
+    def _usual_format(self) -> str:
+        """The format that the environment asks for, or a table."""
+        asked = os.environ.get("KVCALC_FORMAT") or "table"
+        if asked in self.formats:
+            return asked
+        hint = did_you_mean(asked, self.formats) or f"one of {', '.join(self.formats)}"
+        raise KvcalcError(f"the variable KVCALC_FORMAT: unknown format {asked!r}", hint)
+
+    def put(self, pieces: Iterable[str]) -> None:
+        """Write text to stdout or to the file, piece by piece."""
         if self.path not in (None, "-"):
-            _replace(self.path, text)
+
+            def fill(file: BinaryIO) -> None:
+                for piece in pieces:
+                    file.write(piece.encode())
+
+            _replace(self.path, fill)
         elif sys.stdout is None:
             raise KvcalcError("stdout is closed: nowhere to write to")
         else:
-            _print(text)
+            for piece in pieces:
+                _print(piece)
+
+    def _put_binary(self, chosen: str, blocks: Iterable[Block]) -> None:
+        """Write a file of a library's making."""
+        if self.path in (None, "-"):
+            raise KvcalcError(f"--format {chosen} is no text: it needs a file", f"-o rows.{chosen}")
+        write = import_module(BINARY[chosen]).write
+        _replace(self.path, lambda file: write(blocks, file))
 
     def _table(self, tables: Sequence[Table]) -> str:
         from kvcalc.report.table import to_terminal
@@ -110,16 +162,6 @@ class Output(NamedTuple):
         return to_terminal(tables, _width() if terminal else None, color=color)
 
 
-def _usual_format() -> Format:
-    """The format that the environment asks for, or a table."""
-    asked = os.environ.get("KVCALC_FORMAT") or "table"
-    for known in get_args(Format):
-        if asked == known:
-            return known  # type: ignore[no-any-return]  # one of the literals
-    hint = did_you_mean(asked, get_args(Format)) or f"one of {', '.join(get_args(Format))}"
-    raise KvcalcError(f"the variable KVCALC_FORMAT: unknown format {asked!r}", hint)
-
-
 def make_output(
     *,
     format_: FormatOption = None,
@@ -128,12 +170,26 @@ def make_output(
     quiet: QuietOption = False,
 ) -> Output:
     """Read the options as typed. Raises KvcalcError where -o names no file or no format."""
-    if output == "":
+    return _checked(Output(format_, output, color, quiet))
+
+
+def make_ci_output(
+    *,
+    format_: CiFormatOption = None,
+    output: OutputOption = None,
+    color: ColorOption = "auto",
+    quiet: QuietOption = False,
+) -> Output:
+    """Read the same options of a command that reports to a CI system."""
+    return _checked(Output(format_, output, color, quiet, get_args(CiFormat)))
+
+
+def _checked(out: Output) -> Output:
+    if out.path == "":
         raise KvcalcError("-o: cannot be written: it names no file")
-    made = Output(format_, output, color, quiet)
-    if format_ is None:
-        made.format_of_path()
-    return made
+    if out.format is None:
+        out.format_of_path()
+    return out
 
 
 def _print(text: str) -> None:
@@ -163,7 +219,7 @@ def _mode(path: str) -> int:
     return 0o666 & ~mask
 
 
-def _replace(path: str, text: str) -> None:
+def _replace(path: str, fill: Callable[[BinaryIO], None]) -> None:
     """Write beside the file and rename, so that nobody ever sees half of it."""
     import tempfile
 
@@ -171,12 +227,12 @@ def _replace(path: str, text: str) -> None:
     target = os.path.realpath(path)  # a link is written through, and stays
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # a device or a pipe cannot be renamed over
-            with open(path, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with open(path, "wb") as file:
+                fill(file)
             return
         handle, temporary = tempfile.mkstemp(prefix=".kvcalc-", dir=os.path.dirname(target))
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            fill(file)
         os.chmod(temporary, _mode(target))
         os.replace(temporary, target)
     except OSError as error:

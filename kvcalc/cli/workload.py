@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import inspect
+from copy import copy
+from typing import Annotated, Literal, get_args
 
 import typer
+from typer.models import OptionInfo
 
 import kvcalc
-from kvcalc import KvcalcError, Request, Workload, parse_dtype, parse_tokens
 
 TOKENS = "TOKENS"
 
@@ -101,39 +103,24 @@ def make_request(
     weight_dtype: WeightDtypeOption = "bf16",
     mla_decode: MlaDecodeOption = "absorbed",
     mla_prefill: MlaPrefillOption = "naive",
-) -> Request:
+) -> kvcalc.Request:
     """Read the options as typed. Raises KvcalcError where they contradict each other."""
-    n, k = _context(context, prompt, cached)
-    workload = Workload(
-        context_tokens=n or 0,
-        cached_tokens=k,
-        batch=batch,
-        generate_tokens=parse_tokens(generate, "--generate") if generate is not None else 0,
-        shared_prefix_tokens=parse_tokens(shared_prefix, "--shared-prefix") if shared_prefix is not None else 0,
-        kv_cache=kv_cache == "on",
-        dtype=parse_dtype(dtype, "--dtype"),
-        dtype_k=parse_dtype(dtype_k, "--dtype-k") if dtype_k is not None else "",
-        dtype_v=parse_dtype(dtype_v, "--dtype-v") if dtype_v is not None else "",
-        weight_dtype=parse_dtype(weight_dtype, "--weight-dtype"),
-        mla_decode=mla_decode,
-        mla_prefill=mla_prefill,
-    )
-    return Request(workload, n)
+    return kvcalc.parse_request(locals())
 
 
-def _context(context: str | None, prompt: str | None, cached: str | None) -> tuple[int | None, int]:
-    """Return n, or None for the model's default, and the tokens cached before the prefill: n = K + P."""
-    n = parse_tokens(context, "--context") if context is not None else None
-    p = parse_tokens(prompt, "--prompt") if prompt is not None else None
-    k = parse_tokens(cached, "--cached", 0) if cached is not None else 0
-    if p is not None:
-        if n is not None and n != k + p:
-            raise KvcalcError(
-                f"--context {n} is not --cached {k} + --prompt {p} = {k + p}", "leave --context out: it follows"
-            )
-        return k + p, k
-    if k and n is None:
-        raise KvcalcError("--cached needs --prompt, the new tokens after the cached ones")
-    if n is not None and k >= n:
-        raise KvcalcError(f"--cached {k} leaves no new token in --context {n}")
-    return n, k
+def _listed(parameter: inspect.Parameter) -> inspect.Parameter:
+    """An option that takes one value as an option that takes a list of them, or a range."""
+    option = next(part for part in get_args(parameter.annotation) if isinstance(part, OptionInfo))
+    listed = copy(option)
+    listed.metavar, listed.min, listed.max = "LIST", None, None
+    return parameter.replace(annotation=Annotated[str | None, listed], default=None)
+
+
+def make_grid(**options: str | None) -> kvcalc.Grid:
+    """Read the same options, each a list: 1k,8k or 1k:1m:x2. Raises KvcalcError where they contradict each other."""
+    return kvcalc.parse_grid(options)
+
+
+make_grid.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what inspect.signature reads first
+    [_listed(parameter) for parameter in inspect.signature(make_request, eval_str=True).parameters.values()]
+)

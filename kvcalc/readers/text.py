@@ -13,7 +13,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvcalc.errors import ConfigError, KvcalcError
+from kvcalc.errors import ConfigError, FileError, KvcalcError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,22 +50,22 @@ class Document(NamedTuple):
 
 
 def read_text(path: str) -> str:
-    """Read a file's text, '-' being stdin. Raises ConfigError where it cannot be read or is no text."""
+    """Read a file's text, '-' being stdin. Raises FileError, or ConfigError where it can be read and is no text."""
     shown = "<stdin>" if path == "-" else path
     try:
         if path == "-":
             if sys.stdin is None:
-                raise ConfigError(shown, "closed: nothing to read")
+                raise FileError(shown, "closed: nothing to read")
             raw = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with open(path, "rb") as file:
                 raw = file.read(MAX_BYTES + 1)
     except IsADirectoryError:
-        raise ConfigError(shown, "a directory, not a file") from None
+        raise FileError(shown, "a directory, not a file") from None
     except OSError as error:
-        raise ConfigError(shown, f"cannot be read: {error.strerror}") from None
+        raise FileError(shown, f"cannot be read: {error.strerror}") from None
     except ValueError as error:  # a NUL in the name
-        raise ConfigError(shown, f"cannot be read: {error}") from None
+        raise FileError(shown, f"cannot be read: {error}") from None
     return decode(shown, raw)
 
 
