@@ -35,6 +35,10 @@ class ConfigError(KvcalcError):
         return f"{place}: {super().__str__()}"
 
 
+class NotUnderstoodError(ConfigError):
+    """A config that may be right, of a model that is not understood, and is not guessed at."""
+
+
 class FileError(ConfigError):
     """A file that cannot be read at all, whatever it holds."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.errors import NotUnderstoodError
+
 if TYPE_CHECKING:
     from kvcalc.errors import ConfigError
 
@@ -27,6 +29,7 @@ class Finding(NamedTuple):
     model: str = ""
 
 
-def finding_of(error: ConfigError, code: str) -> Finding:
-    """An error that a reader met, as a finding."""
+def finding_of(error: ConfigError) -> Finding:
+    """An error that a reader met, as a finding: KV002 for a model that is not understood, KV001 for all else."""
+    code = "KV002" if isinstance(error, NotUnderstoodError) else "KV001"
     return Finding(error.path, error.line, error.column, "error", code, error.message, " ".join(error.hint.split()))

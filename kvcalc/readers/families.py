@@ -128,7 +128,7 @@ def after_first_dense(fields: Fields) -> list[bool]:
     """DeepSeek: the first first_k_dense_replace layers are dense; the library reads no moe_layer_freq."""
     dense = fields.number_or_zero("first_k_dense_replace")
     if fields.optional("moe_layer_freq") not in (None, 1):
-        raise fields.error("moe_layer_freq", "experts in only some layers are not understood here")
+        raise fields.not_understood("moe_layer_freq", "experts in only some layers are not understood here")
     return [i >= dense for i in range(fields.number("num_hidden_layers"))]
 
 

@@ -12,7 +12,7 @@ from kvcalc.errors import FormulaError, did_you_mean
 from kvcalc.formula import parse
 
 if TYPE_CHECKING:
-    from kvcalc.errors import ConfigError
+    from kvcalc.errors import ConfigError, NotUnderstoodError
     from kvcalc.readers.text import Document, Place
 
 LAYER_TYPES = {"full_attention": "full", "sliding_attention": "sliding", "chunked_attention": "chunked"}
@@ -49,6 +49,11 @@ class Fields:
         """Make an error at a field."""
         key = self._key(name) or name
         return self.document.error((*self.place, key), f"{key}: {message}", hint)
+
+    def not_understood(self, name: str, message: str) -> NotUnderstoodError:
+        """Make an error at a field whose value makes another model of it."""
+        key = self._key(name) or name
+        return self.document.not_understood((*self.place, key), f"{key}: {message}")
 
     def _key(self, name: str) -> str | None:
         """Return the key that gives this field in this file."""
@@ -133,7 +138,7 @@ class Fields:
             if not isinstance(name, str) or name not in LAYER_TYPES:
                 place = (*self.place, "layer_types", at)
                 hint = did_you_mean(str(name), LAYER_TYPES) or f"known: {', '.join(LAYER_TYPES)}"
-                raise self.document.error(place, f"the layer type {name!r} is not understood", hint)
+                raise self.document.not_understood(place, f"the layer type {name!r} is not understood", hint)
         return [LAYER_TYPES[name] for name in value]
 
     def checked_window(self, kinds: list[str], window: int | None) -> list[str]:

@@ -39,7 +39,7 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
     if family is None:
         hint = did_you_mean(str(model_type), FAMILIES)
         hint = f"{hint} " if hint else ""
-        raise document.error(
+        raise document.not_understood(
             ("model_type",),
             f"model_type {model_type!r} is not understood, and kvcalc does not guess",
             f"{hint}Known: {', '.join(sorted(FAMILIES))}. Describe another model in native YAML: see README, Configs",
@@ -52,7 +52,7 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
             raise document.error(("text_config",), "missing field 'text_config', the language model")
         if text.get("model_type", model_type) != model_type:
             inner = ("text_config", "model_type")
-            raise document.error(inner, f"model_type {text['model_type']!r} is not understood here", model_type)
+            raise document.not_understood(inner, f"model_type {text['model_type']!r} is not understood here", model_type)
         place = ("text_config",)
     facts = library_facts()
     fields = Fields(document, place, facts["types"][model_type], facts["transformers"])
@@ -136,7 +136,7 @@ class _Translation:
         self.fields.check_typos()
         for name in self.family.refused:
             if self.fields.flag(name):
-                raise self.fields.error(name, "true makes another model of it, which is not understood")
+                raise self.fields.not_understood(name, "true makes another model of it, which is not understood")
 
     @staticmethod
     def _name(kind: tuple[str, bool], distinct: list[tuple[str, bool]]) -> str:

@@ -13,7 +13,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvcalc.errors import ConfigError, FileError, KvcalcError
+from kvcalc.errors import ConfigError, FileError, KvcalcError, NotUnderstoodError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,11 +30,12 @@ Mark = tuple[int, int]
 
 
 class Document(NamedTuple):
-    """One document: its data, and where each key stands, found when asked for."""
+    """One document: its data, where each key stands, found when asked for, and the text of the whole file."""
 
     path: str
     data: Any
     find_marks: Callable[[], dict[Place, Mark]]
+    text: str = ""
 
     def mark(self, place: Place) -> Mark:
         """Line and column, from 1, of a key, or of the nearest one around it that is in the file."""
@@ -47,6 +48,11 @@ class Document(NamedTuple):
         """Make an error at a key."""
         line, column = self.mark(place)
         return ConfigError(self.path, message, line=line, column=column, hint=hint)
+
+    def not_understood(self, place: Place, message: str, hint: str = "") -> NotUnderstoodError:
+        """Make an error at a key that makes of it a model which is not understood."""
+        line, column = self.mark(place)
+        return NotUnderstoodError(self.path, message, line=line, column=column, hint=hint)
 
 
 def read_text(path: str) -> str:
@@ -141,7 +147,7 @@ def _read_json(path: str, text: str) -> Document | None:
         except ConfigError:  # JSON that is no YAML: without places
             return {}
 
-    return Document(path, data, marks)
+    return Document(path, data, marks, text)
 
 
 def _too_deep(data: Any) -> bool:
@@ -180,7 +186,7 @@ def _read_yaml(path: str, text: str, *, values: bool = True) -> Iterator[Documen
                 builder = _Builder(path, values=values)
             elif isinstance(event, yaml.DocumentEndEvent):
                 if builder.data is not None:
-                    yield Document(path, builder.data, builder.found_marks)
+                    yield Document(path, builder.data, builder.found_marks, text)
             else:
                 builder.take(event)
     except yaml.MarkedYAMLError as error:
