@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import did_you_mean
+from kvcalc.formula import parse
 from kvcalc.readers.families import FAMILIES, Field, When
 from kvcalc.readers.fields import Fields
 from kvcalc.readers.schema import MAX_LAYERS
@@ -52,7 +53,9 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
             raise document.error(("text_config",), "missing field 'text_config', the language model")
         if text.get("model_type", model_type) != model_type:
             inner = ("text_config", "model_type")
-            raise document.not_understood(inner, f"model_type {text['model_type']!r} is not understood here", model_type)
+            raise document.not_understood(
+                inner, f"model_type {text['model_type']!r} is not understood here", model_type
+            )
         place = ("text_config",)
     facts = library_facts()
     fields = Fields(document, place, facts["types"][model_type], facts["transformers"])
@@ -64,6 +67,27 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
             native["tie_word_embeddings"] = _outer_tie(document)
             translation.origins["tie_word_embeddings",] = "the outer tie_word_embeddings, true where absent"
     return Document(document.path, native, translation.marks), translation.origins
+
+
+def language_model(document: Document) -> tuple[Place, dict[str, Any], set[str]]:
+    """Where the language model's fields stand, the fields, and every key that its class has or the reader reads."""
+    model_type = document.data["model_type"]
+    place: Place = ()
+    fields: dict[str, Any] = document.data
+    if inner := FAMILIES[model_type].text_config:
+        model_type, place, fields = inner, ("text_config",), fields["text_config"]
+    facts = library_facts()["types"][model_type]
+    known = {*facts["defaults"], *(name for names in facts["names"].values() for name in names)}
+    return place, fields, known | _read(FAMILIES[model_type].recipe)
+
+
+def _read(recipe: Any) -> set[str]:  # a recipe, or a value in one
+    """Every field that a recipe reads."""
+    if isinstance(recipe, dict):
+        return {name for value in recipe.values() for name in _read(value)}
+    if isinstance(recipe, Field):
+        return {name for alternative in recipe.alternatives for name in parse(alternative).symbols()}
+    return {recipe.field} if isinstance(recipe, When) else set()
 
 
 def _outer_tie(document: Document) -> bool:
