@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from kvcalc.errors import ConfigError as ConfigError
     from kvcalc.errors import FormulaError as FormulaError
     from kvcalc.errors import KvcalcError as KvcalcError
-    from kvcalc.explanation import RATIOS as RATIOS
     from kvcalc.explanation import explain as explain
     from kvcalc.findings import Finding as Finding
     from kvcalc.grid import Grid as Grid
@@ -39,7 +38,12 @@ if TYPE_CHECKING:
     from kvcalc.request import Request as Request
     from kvcalc.request import parse_request as parse_request
     from kvcalc.rows import KEYS as KEYS
+    from kvcalc.rows import RATIOS as RATIOS
+    from kvcalc.sweeping import Sweep as Sweep
+    from kvcalc.sweeping import sweep as sweep
+    from kvcalc.variants import VARIANTS as VARIANTS
     from kvcalc.variants import parse_variants as parse_variants
+    from kvcalc.workload import DTYPE_BITS as DTYPE_BITS
     from kvcalc.workload import Workload as Workload
     from kvcalc.workload import parse_dtype as parse_dtype
     from kvcalc.workload import parse_tokens as parse_tokens
@@ -51,16 +55,20 @@ _HOMES = {
     "kvcalc.comparison": ("Comparison", "compare"),
     "kvcalc.detail": ("facts",),
     "kvcalc.errors": ("ConfigError", "FormulaError", "KvcalcError"),
-    "kvcalc.explanation": ("RATIOS", "explain"),
+    "kvcalc.explanation": ("explain",),
     "kvcalc.findings": ("Finding",),
     "kvcalc.grid": ("Grid", "parse_grid", "parse_sizes"),
     "kvcalc.model": ("ModelSpec",),
     "kvcalc.readers.bundle": ("models", "names"),
     "kvcalc.readers.load": ("load", "load_all", "read_source"),
     "kvcalc.request": ("Request", "parse_request"),
-    "kvcalc.rows": ("KEYS",),
-    "kvcalc.variants": ("parse_variants",),
-    "kvcalc.workload": ("Workload", "parse_dtype", "parse_tokens"),
+    "kvcalc.rows": ("KEYS", "RATIOS"),
+    "kvcalc.sweeping": ("Sweep", "sweep"),
+    "kvcalc.variants": (
+        "VARIANTS",
+        "parse_variants",
+    ),
+    "kvcalc.workload": ("DTYPE_BITS", "Workload", "parse_dtype", "parse_tokens"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *_HOME]  # a test holds it to the imports above

@@ -15,7 +15,7 @@ from kvcalc.attention.latent import SOURCE_CROSSOVER
 from kvcalc.attention.reach import kept, seen
 from kvcalc.phases import answer_phase, decode_phase, last_step_phase, prefill_phase
 from kvcalc.quantity import Part, Quantity, Total
-from kvcalc.rows import row
+from kvcalc.rows import RATIOS, cache_dtype, row
 from kvcalc.weights import active_parameters, parameters
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ class Report(NamedTuple):
         """The one flat record of this report, with the keys that every output has."""
         return [row(self, self)]
 
+    def _repr_html_(self) -> str:
+        """The table of `kvcalc compare`, for a notebook."""
+        from kvcalc.comparison import Comparison
+
+        return Comparison((self,), (), ())._repr_html_()
+
     @property
     def name(self) -> str:
         """The model's name, with the variant where it is rebuilt."""
@@ -59,20 +65,13 @@ class Report(NamedTuple):
     @property
     def cache_dtype(self) -> str:
         """The dtypes of what is stored: 'bf16', 'int8/int4' for K and V; a latent is neither and takes --dtype."""
-        roles = stored_roles(self.spec) or ("kv",)
-        return "/".join(dict.fromkeys(self.workload.dtype_of(role) for role in roles))
+        return cache_dtype(self.spec, self.workload)
 
     @property
     def decode_intensity(self) -> float | None:
         """FLOPs of the decode core per byte of cache it reads."""
-        core, read = self.value("decode_core_flops"), self.value("decode_cache_read_bytes")
+        core, read = (self.value(key) for key in RATIOS["decode_intensity"])
         return core / read if core is not None and read else None
-
-
-def stored_roles(spec: ModelSpec) -> tuple[str, ...]:
-    """Which of 'k', 'v' and 'kv' the model's layers store."""
-    memories = (branch.memory for _, branch in spec.branches(owners=True))
-    return tuple(dict.fromkeys(store.role for memory in memories for store in memory.stores()))
 
 
 def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") -> Report:

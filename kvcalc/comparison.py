@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.analysis import Report, analyze, stored_roles
-from kvcalc.rows import row
+from kvcalc.analysis import Report, analyze
+from kvcalc.rows import row, stored_roles
 from kvcalc.variants import NotRebuiltError, default_variants, rebuild
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kvcalc.request import Request
     from kvcalc.rows import Row
     from kvcalc.variants import Variant
+    from kvcalc.workload import Workload
 
 
 class Comparison(NamedTuple):
@@ -35,6 +36,14 @@ class Comparison(NamedTuple):
             rows.append(row(report, reference))
         return rows
 
+    def _repr_html_(self) -> str:
+        """The table of the command line, for a notebook, with what else it says."""
+        from kvcalc.report.comparison import comparison_table
+        from kvcalc.report.html import to_html
+
+        told = (*(f"warning: {line}" for line in self.warnings), *(f"note: {line}" for line in self.notes))
+        return to_html(comparison_table(self)._replace(footer=told))
+
 
 def compare(specs: Sequence[ModelSpec], request: Request, variants: list[Variant] | None) -> Comparison:
     """Analyze each model; `variants` None: all that make sense beside a single model, none beside several."""
@@ -43,29 +52,39 @@ def compare(specs: Sequence[ModelSpec], request: Request, variants: list[Variant
     warnings: list[str] = []
     for spec in specs:
         workload = request.of(spec)
-        reports.append(analyze(spec, workload))
-        warnings += _warnings(reports[-1])
-        if spec.left_out:
-            notes.append(f"{spec.name}: the {spec.left_out} are left out; parameters are the language model's")
+        warnings += cautions(spec, [workload])
         wanted = (default_variants(spec) if len(specs) == 1 else []) if variants is None else variants
-        for variant in wanted:
-            try:
-                rebuilt, name = rebuild(spec, variant)
-            except NotRebuiltError as reason:
-                notes.append(f"{spec.name}: {variant.name} is left out: {reason}")
-            else:
-                reports.append(analyze(rebuilt, workload, name))
+        models, told = with_variants(spec, wanted)
+        notes += told
+        reports += [analyze(model, workload, name) for model, name in models]
     if len({report.workload.context_tokens for report in reports}) > 1:
-        notes.append("the models' contexts differ, and so the ratios mix them: --context sets one for all")
+        notes.append(CONTEXTS_DIFFER)
     return Comparison(tuple(reports), tuple(notes), tuple(warnings))
 
 
-def _warnings(report: Report) -> list[str]:
-    spec, workload = report.spec, report.workload
+CONTEXTS_DIFFER = "the models' contexts differ, and so the ratios mix them: --context sets one for all"
+
+
+def with_variants(spec: ModelSpec, variants: list[Variant]) -> tuple[list[tuple[ModelSpec, str]], list[str]]:
+    """The model as configured and rebuilt, each with its name, and notes on what is left out and why."""
+    models = [(spec, "configured")]
+    notes = []
+    if spec.left_out:
+        notes.append(f"{spec.name}: the {spec.left_out} are left out; parameters are the language model's")
+    for variant in variants:
+        try:
+            models.append(rebuild(spec, variant))
+        except NotRebuiltError as reason:
+            notes.append(f"{spec.name}: {variant.name} is left out: {reason}")
+    return models, notes
+
+
+def cautions(spec: ModelSpec, workloads: Sequence[Workload]) -> list[str]:
+    """What to be warned of where a model is asked for these workloads, each once."""
     told = []
-    if (workload.dtype_k or workload.dtype_v) and not {"k", "v"} & set(stored_roles(spec)):
+    if not {"k", "v"} & set(stored_roles(spec)) and any(asked.dtype_k or asked.dtype_v for asked in workloads):
         told.append(f"{spec.name}: it stores neither K nor V: --dtype-k and --dtype-v change nothing, --dtype does")
-    last, limit = workload.context_tokens + workload.generate_tokens, spec.max_position_embeddings
+    last, limit = max(asked.last_tokens for asked in workloads), spec.max_position_embeddings
     if 0 < limit < last:
         told.append(f"{spec.name}: {last:,} tokens are beyond its max_position_embeddings, {limit:,}")
     return told

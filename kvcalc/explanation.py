@@ -8,15 +8,13 @@ from kvcalc.analysis import analyze
 from kvcalc.attention.custom import Custom
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.quantity import steps, symbols_in
-from kvcalc.rows import KEYS
+from kvcalc.rows import KEYS, RATIOS
 from kvcalc.workload import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from kvcalc.analysis import Report
-
-RATIOS = {"decode_intensity": ("decode_core_flops", "decode_cache_read_bytes")}
 
 
 class Line(NamedTuple):

@@ -14,7 +14,7 @@ import re
 from functools import lru_cache
 from math import isqrt
 from operator import add, itemgetter, mul, sub
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import FormulaError, did_you_mean
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Node: TypeAlias = "int | str | Operation"
+    Operations: TypeAlias = Mapping[str, Callable[[Any, Any], Any]]  # by operator or function name
 
 MAX_CHARACTERS = 1000
 MAX_DEPTH = 40
@@ -83,6 +84,13 @@ class Formula(NamedTuple):
         for definition in self.definitions:
             local[definition.symbol] = definition.value(local)
         return local
+
+    def evaluate_with(self, symbols: Mapping[str, Any], operations: Operations) -> Any:
+        """The value where symbols stand for something else than numbers, arrays say, that `operations` work on."""
+        local = dict(symbols)
+        for definition in self.definitions:
+            local[definition.symbol] = _walked(definition.node, local, operations)
+        return _walked(self.body, local, operations)
 
     def symbols(self) -> tuple[str, ...]:
         """The symbols the formula takes, in order of appearance."""
@@ -256,7 +264,7 @@ _FUNCTIONS: dict[str, Callable[[int, int], int]] = {
     "max": max,
     "ceil_div": lambda a, b: -_floor(-a, b),
 }
-_APPLY: dict[str, Callable[[int, int], int]] = {
+APPLY: dict[str, Callable[[int, int], int]] = {
     "+": add,
     "-": sub,
     "*": mul,
@@ -274,8 +282,16 @@ def _compiled(node: Node) -> Callable[[Mapping[str, int]], int]:
         return lambda _: node
     if isinstance(node, str):
         return itemgetter(node)
-    apply, left, right = _APPLY[node.operator], _compiled(node.left), _compiled(node.right)
+    apply, left, right = APPLY[node.operator], _compiled(node.left), _compiled(node.right)
     return lambda symbols: apply(left(symbols), right(symbols))
+
+
+def _walked(node: Node, symbols: Mapping[str, Any], operations: Operations) -> Any:
+    """Evaluate a node by walking it."""
+    if isinstance(node, Operation):
+        left, right = (_walked(side, symbols, operations) for side in (node.left, node.right))
+        return operations[node.operator](left, right)
+    return symbols[node] if isinstance(node, str) else node
 
 
 def _names(node: Node) -> Iterator[str]:

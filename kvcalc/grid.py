@@ -9,7 +9,7 @@ from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError
-from kvcalc.request import SIZES, Request, flag_of, parse_option, request_of
+from kvcalc.request import SIZES, Request, flag_of, parse_option, request_of, unit_of
 from kvcalc.workload import Workload, parse_tokens
 
 if TYPE_CHECKING:
@@ -79,35 +79,35 @@ def parse_grid(options: Mapping[str, str | None]) -> Grid:
 def parse_axis(name: str, text: str) -> tuple[int | str, ...]:
     """One option's values, each once."""
     if name in SIZES:
-        return tuple(parse_sizes(text, flag_of(name), SIZES[name]))
+        return tuple(parse_sizes(text, flag_of(name), SIZES[name], unit_of(name)))
     return tuple(dict.fromkeys(parse_option(name, word.strip()) for word in text.split(",")))
 
 
-def parse_sizes(text: str, option: str, least: int = 1) -> list[int]:
+def parse_sizes(text: str, option: str, least: int = 1, unit: str = "tokens") -> list[int]:
     """Exact sizes, each once, in the order given. Raises KvcalcError where one is no number of `least` or more."""
     sizes: dict[int, None] = {}
     for item in text.split(","):
         if ":" in item:
-            sizes.update(dict.fromkeys(_range(item.strip(), option, least)))
+            sizes.update(dict.fromkeys(_range(item.strip(), option, least, unit)))
         else:
-            sizes[parse_tokens(item, option, least)] = None
+            sizes[parse_tokens(item, option, least, unit)] = None
         if len(sizes) > MAX_SIZES:
             raise _too_many(text, option)
     return list(sizes)
 
 
-def _range(text: str, option: str, least: int) -> list[int]:
+def _range(text: str, option: str, least: int, unit: str) -> list[int]:
     """From the first to the last, which is the end itself where the steps pass it."""
     first, _, rest = text.partition(":")
     last, _, step = rest.partition(":")
-    start, stop = parse_tokens(first, option, least), parse_tokens(last, option, least)
-    if stop < start:
-        raise KvcalcError(f"{option}: {text!r} ends before it starts", f"write {last}:{first}:{step or 'x2'}")
     if not step or ":" in step:
         raise KvcalcError(f"{option}: {text!r} is no range", "write start:end:x2 or start:end:1024")
+    start, stop = (parse_tokens(end, option, least, unit) for end in (first, last))
+    if stop < start:
+        raise KvcalcError(f"{option}: {text!r} ends before it starts", f"write {last}:{first}:{step}")
     if step[0] in "xX":
         return _times(start, stop, step[1:], text, option)
-    by = parse_tokens(step, option)
+    by = parse_tokens(step, option, unit=unit)
     if (stop - start) // by >= MAX_SIZES:
         raise _too_many(text, option)
     sizes = list(range(start, stop + 1, by))

@@ -1,18 +1,20 @@
 """A quantity is a named formula with its model's numbers bound to its symbols; a total is a sum of named parts.
 
 What is left free (n, p, s, B ...) is the workload's and comes in a scope at evaluation, so one tree serves every
-workload: evaluated for its value, walked by `steps` for its explanation.
+workload: evaluated for its value, walked by `steps` for its explanation, and evaluated over whole arrays of them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.formula import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import TypeAlias
+
+    from kvcalc.formula import Operations
 
     Scope: TypeAlias = Mapping[str, int]
     Node: TypeAlias = "Quantity | Total"
@@ -56,6 +58,25 @@ class Total(NamedTuple):
     def evaluate(self, scope: Scope) -> int:
         """The exact sum in this scope."""
         return sum(part.times * part.node.evaluate(scope) for part in self.parts if part.times)
+
+
+def evaluate_with(node: Node, scope: Mapping[str, Any], operations: Operations, known: dict[int, Any]) -> Any:
+    """The value in a scope of something else than numbers. `known` holds, by id, nodes met before in this scope."""
+    if id(node) in known:
+        return known[id(node)]
+    if isinstance(node, Total):
+        value: Any = 0
+        for part in node.parts:
+            if part.times:
+                inner = evaluate_with(part.node, scope, operations, known)
+                value = operations["+"](value, operations["*"](part.times, inner))
+    else:
+        local = dict(scope)
+        for symbol, bound in node.symbols.items():
+            local[symbol] = bound if isinstance(bound, int) else evaluate_with(bound, scope, operations, known)
+        value = parse(node.formula).evaluate_with(local, operations)
+    known[id(node)] = value
+    return value
 
 
 class Step(NamedTuple):

@@ -45,7 +45,7 @@ def parse_option(name: str, value: str | int) -> int | str:
     """One option's value: exact tokens, a known dtype or a known word. Raises KvcalcError with what would be right."""
     flag = flag_of(name)
     if name in SIZES:
-        return parse_tokens(str(value), flag, SIZES[name])
+        return parse_tokens(str(value), flag, SIZES[name], unit_of(name))
     if name in DTYPES:
         return parse_dtype(str(value), flag)
     if name not in WORDS:
@@ -58,6 +58,11 @@ def parse_option(name: str, value: str | int) -> int | str:
 def flag_of(name: str) -> str:
     """An option as the command line writes it: --shared-prefix."""
     return f"--{name.replace('_', '-')}"
+
+
+def unit_of(name: str) -> str:
+    """What a size counts."""
+    return "sequences" if name == "batch" else "tokens"
 
 
 def request_of(read: Mapping[str, Any]) -> Request:

@@ -9,8 +9,11 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from kvcalc.analysis import Report
+    from kvcalc.model import ModelSpec
+    from kvcalc.workload import Workload
 
     Value: TypeAlias = "str | int | float | None"
+    Column: TypeAlias = Value | list[Value]
     Record: TypeAlias = Mapping[str, Value]
 
 Row = dict[str, "str | int | float | None"]
@@ -20,7 +23,7 @@ class Block(NamedTuple):
     """A run of rows by column: one value that all of them have, or a list of one value a row."""
 
     length: int
-    columns: Mapping[str, Value | list[Value]]
+    columns: Mapping[str, Column]
 
     def rows(self) -> Iterator[Row]:
         """Each row as a record of its own."""
@@ -36,18 +39,25 @@ def blocks_of(records: Iterable[Record]) -> list[Block]:
 
 def row(report: Report, reference: Report) -> Row:
     """One flat record: raw exact integers, null where a number does not apply. The ratio is to `reference`."""
-    spec, workload = report.spec, report.workload
     cache, base = report.value("cache_bytes"), reference.value("cache_bytes")
-    told: Row = {
+    told = {
+        **asked(report.spec, report.variant, report.workload),
+        "cache_ratio": cache / base if cache is not None and base else None,
+        "decode_intensity": report.decode_intensity,
+    }
+    return {key: told[key] if key in told else report.value(key) for key in KEYS}
+
+
+def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
+    """What a row is about, and what was asked of it."""
+    return {
         "model": spec.name,
-        "variant": report.variant,
+        "variant": variant,
         "attention": spec.attention,
         "layers": spec.layers,
         "context_tokens": workload.context_tokens,
         "batch": workload.batch,
-        "cache_dtype": report.cache_dtype,
-        "cache_ratio": cache / base if cache is not None and base else None,
-        "decode_intensity": report.decode_intensity,
+        "cache_dtype": cache_dtype(spec, workload),
         "prompt_tokens": workload.prompt_tokens,
         "cached_tokens": workload.cached_tokens,
         "kv_cache": "on" if workload.kv_cache else "off",
@@ -57,7 +67,17 @@ def row(report: Report, reference: Report) -> Row:
         "mla_decode": workload.mla_decode,
         "mla_prefill": workload.mla_prefill,
     }
-    return {key: told[key] if key in told else report.value(key) for key in KEYS}
+
+
+def cache_dtype(spec: ModelSpec, workload: Workload) -> str:
+    """The dtypes of what is stored: 'bf16', 'int8/int4' for K and V; a latent is neither and takes --dtype."""
+    return "/".join(dict.fromkeys(workload.dtype_of(role) for role in stored_roles(spec) or ("kv",)))
+
+
+def stored_roles(spec: ModelSpec) -> tuple[str, ...]:
+    """Which of 'k', 'v' and 'kv' the model's layers store."""
+    memories = (branch.memory for _, branch in spec.branches(owners=True))
+    return tuple(dict.fromkeys(store.role for memory in memories for store in memory.stores()))
 
 
 KEYS = (
@@ -123,3 +143,4 @@ ASKED = (
     "generate_tokens",
 )
 RESULTS = tuple(key for key in KEYS if key not in LABELS and key not in ASKED)
+RATIOS = {"decode_intensity": ("decode_core_flops", "decode_cache_read_bytes")}  # one result over another

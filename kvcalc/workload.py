@@ -90,6 +90,11 @@ class Workload(NamedTuple):
         """New tokens of the prefill."""
         return self.context_tokens - self.cached_tokens
 
+    @property
+    def last_tokens(self) -> int:
+        """Tokens at the end of the answer."""
+        return self.context_tokens + self.generate_tokens
+
     def dtype_of(self, role: str) -> str:
         """The dtype of a store's role: 'k', 'v', or 'kv' for what is neither."""
         return {"k": self.dtype_k, "v": self.dtype_v}.get(role) or self.dtype
@@ -114,15 +119,15 @@ class Workload(NamedTuple):
         }
 
 
-def parse_tokens(text: str, option: str, least: int = 1) -> int:
-    """Exact tokens, from `least`, from '4096', '32k' or '1m' (powers of 1024)."""
+def parse_tokens(text: str, option: str, least: int = 1, unit: str = "tokens") -> int:
+    """Exact tokens, or another `unit`, from `least`: of '4096', '32k' or '1m' (powers of 1024)."""
     digits, factor = text.strip().lower().replace("_", "").replace(",", ""), 1
     if digits[-1:] in ("k", "m"):
         digits, factor = digits[:-1], 1024 if digits[-1] == "k" else 1024**2
     size = int(digits) * factor if digits.isascii() and digits.isdigit() and len(digits) <= 13 else -1
     if not least <= size <= MAX_TOKENS:
         raise KvcalcError(
-            f"{option}: {text!r} is not a number of tokens from {least} to {MAX_TOKENS:,}",
+            f"{option}: {text!r} is not a number of {unit} from {least} to {MAX_TOKENS:,}",
             "write 32768, 32k (32 x 1024) or 1m (1024 x 1024)",
         )
     return size

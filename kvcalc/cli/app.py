@@ -18,6 +18,7 @@ COMMANDS = {  # name: its module, and the line that `kvcalc --help` shows
     "compare": ("kvcalc.cli.compare", "Compare models, or one model rebuilt with every attention variant."),
     "show": ("kvcalc.cli.show", "Show one model in depth: layers, parameters, cache and FLOPs by part."),
     "explain": ("kvcalc.cli.explain", "Explain a number: its formula, with numbers, its source."),
+    "sweep": ("kvcalc.cli.sweep", "Sweep contexts, batches and dtypes: every combination as a row."),
     "list": ("kvcalc.cli.listing", "List the bundled models with their attention."),
 }
 EPILOG = (
@@ -49,7 +50,7 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find a command, or say which one was meant."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             hint = did_you_mean(args[0], COMMANDS)
             ctx.fail(f"No such command {args[0]!r}. {hint[:1].upper()}{hint[1:]}".rstrip())
         return super().resolve_command(ctx, args)

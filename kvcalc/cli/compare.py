@@ -9,7 +9,7 @@ import typer
 import kvcalc
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
-from kvcalc.cli.workload import ModelsArgument, VariantsOption
+from kvcalc.cli.workload import ModelsArgument, VariantsOption, load_models
 
 if TYPE_CHECKING:
     from kvcalc.report.table import Table
@@ -33,10 +33,8 @@ def compare(
 
     kvcalc compare mistral-7b-v0.1 gemma-3-27b my.yaml --format csv
     """
-    if models.count("-") > 1:
-        raise kvcalc.KvcalcError("- is stdin, and can be given once")
     wanted = None if variants is None else kvcalc.parse_variants(variants)
-    comparison = kvcalc.compare([spec for source in models for spec in kvcalc.load_all(source)], request, wanted)
+    comparison = kvcalc.compare(load_models(models), request, wanted)
     out.tell(comparison.notes, comparison.warnings)
 
     def tables() -> list[Table]:

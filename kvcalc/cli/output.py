@@ -34,7 +34,7 @@ SUFFIXES = {
     ".sarif": "sarif",
     ".xml": "junit",
 }
-BINARY = {"parquet": "kvcalc.report.parquet", "xlsx": "kvcalc.report.xlsx"}  # each has write(blocks, file)
+BINARY = {"parquet": "kvcalc.report.parquet", "xlsx": "kvcalc.report.xlsx"}  # each has write(blocks, file) -> warnings
 
 FORMAT_HELP = "Default: what -o's suffix says, else the variable KVCALC_FORMAT, else table."
 FormatOption = Annotated[Format | None, typer.Option("--format", "-f", help=FORMAT_HELP)]
@@ -107,6 +107,14 @@ class Output(NamedTuple):
 
             self.put(WRITERS[chosen](blocks()))
 
+    def watched(self, blocks: Iterable[Block], rows: int) -> Iterable[Block]:
+        """The blocks, with a bar on stderr where many rows go elsewhere than to the terminal that shows it."""
+        from kvcalc.cli.progress import LEAST_ROWS, with_bar
+
+        elsewhere = self.path not in (None, "-") or sys.stdout is None or not sys.stdout.isatty()
+        seen = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        return with_bar(blocks, rows) if rows >= LEAST_ROWS and elsewhere and seen and not self.quiet else blocks
+
     def chosen(self) -> str:
         """The format asked for: by --format, by the suffix of -o, by the environment, or a table."""
         return self.format or self.format_of_path() or self._usual_format()
@@ -151,7 +159,9 @@ class Output(NamedTuple):
         if self.path in (None, "-"):
             raise KvcalcError(f"--format {chosen} is no text: it needs a file", f"-o rows.{chosen}")
         write = import_module(BINARY[chosen]).write
-        _replace(self.path, lambda file: write(blocks, file))
+        warnings: list[str] = []
+        _replace(self.path, lambda file: warnings.extend(write(blocks, file)))
+        self.tell((), warnings)
 
     def _table(self, tables: Sequence[Table]) -> str:
         from kvcalc.report.table import to_terminal

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import inspect
 from copy import copy
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args, get_origin
 
 import typer
 from typer.models import OptionInfo
 
 import kvcalc
+from kvcalc.cli.completion import complete_dtype, complete_dtypes, complete_model, complete_variants, list_of
 
 TOKENS = "TOKENS"
-
-
-def complete_model(incomplete: str) -> list[str]:
-    """Complete bundled names; files are the shell's business."""
-    return [name for name in kvcalc.names() if name.startswith(incomplete)]
 
 
 ModelArgument = Annotated[
@@ -35,6 +31,15 @@ ModelsArgument = Annotated[
         autocompletion=complete_model,
     ),
 ]
+
+
+def load_models(sources: list[str]) -> list[kvcalc.ModelSpec]:
+    """Read every model of every source; stdin can be read once."""
+    if sources.count("-") > 1:
+        raise kvcalc.KvcalcError("- is stdin, and can be given once")
+    return [spec for source in sources for spec in kvcalc.load_all(source)]
+
+
 VariantsOption = Annotated[
     str | None,
     typer.Option(
@@ -42,7 +47,8 @@ VariantsOption = Annotated[
         "-v",
         metavar="LIST",
         help="mha, gqa-8, mqa, mla, mla-512+64, mla-512+64/1536, swa-4096, by commas; or none. compare's default: "
-        "all that make sense beside one model, none beside several.",
+        "all that make sense beside one model, none beside several; elsewhere none.",
+        autocompletion=complete_variants,
     ),
 ]
 ContextOption = Annotated[
@@ -74,12 +80,22 @@ KvCacheOption = Annotated[
 DtypeOption = Annotated[
     str,
     typer.Option(
-        "--dtype", "-d", metavar="DTYPE", help="Of the cache: fp32 bf16 fp16 fp8 int8 int4 ..., as bits an element."
+        "--dtype",
+        "-d",
+        metavar="DTYPE",
+        help="Of the cache: fp32 bf16 fp16 fp8 int8 int4 ..., as bits an element.",
+        autocompletion=complete_dtype,
     ),
 ]
-DtypeKOption = Annotated[str | None, typer.Option("--dtype-k", metavar="DTYPE", help="Of K alone.")]
-DtypeVOption = Annotated[str | None, typer.Option("--dtype-v", metavar="DTYPE", help="Of V alone.")]
-WeightDtypeOption = Annotated[str, typer.Option("--weight-dtype", metavar="DTYPE", help="Of the weights.")]
+DtypeKOption = Annotated[
+    str | None, typer.Option("--dtype-k", metavar="DTYPE", help="Of K alone.", autocompletion=complete_dtype)
+]
+DtypeVOption = Annotated[
+    str | None, typer.Option("--dtype-v", metavar="DTYPE", help="Of V alone.", autocompletion=complete_dtype)
+]
+WeightDtypeOption = Annotated[
+    str, typer.Option("--weight-dtype", metavar="DTYPE", help="Of the weights.", autocompletion=complete_dtype)
+]
 MlaDecodeOption = Annotated[
     Literal["absorbed", "naive"], typer.Option("--mla-decode", help="How decode attends over latents.")
 ]
@@ -110,9 +126,13 @@ def make_request(
 
 def _listed(parameter: inspect.Parameter) -> inspect.Parameter:
     """An option that takes one value as an option that takes a list of them, or a range."""
-    option = next(part for part in get_args(parameter.annotation) if isinstance(part, OptionInfo))
-    listed = copy(option)
+    kind, option = get_args(parameter.annotation)
+    listed: OptionInfo = copy(option)
     listed.metavar, listed.min, listed.max = "LIST", None, None
+    if option.autocompletion is complete_dtype:
+        listed.autocompletion = complete_dtypes
+    if get_origin(kind) is Literal:
+        listed.metavar, listed.autocompletion = ",".join(get_args(kind)), list_of(get_args(kind))
     return parameter.replace(annotation=Annotated[str | None, listed], default=None)
 
 

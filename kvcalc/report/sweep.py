@@ -1,0 +1,73 @@
+"""A sweep as a table: what is the same in all rows stands in its title, what varies comes first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError
+from kvcalc.report.table import Column, Table
+from kvcalc.report.units import bytes_binary, count, decimal, ratio
+from kvcalc.rows import ASKED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvcalc.rows import Row, Value
+    from kvcalc.sweeping import Sweep
+
+MAX_ROWS = 2000
+SHOWN: tuple[tuple[str, str, Callable[..., str], int], ...] = (
+    ("elements\na token", "cache_elements_per_token", count, 4),
+    ("bytes\na token", "cache_bytes_per_token", count, 5),
+    ("cache", "cache_bytes", bytes_binary, 0),
+    ("ratio", "cache_ratio", ratio, 6),
+    ("decode\nattention\nFLOPs", "decode_attention_flops", decimal, 1),
+    ("prefill\nattention\nFLOPs", "prefill_attention_flops", decimal, 2),
+    ("answer\nattention\nFLOPs", "answer_attention_flops", decimal, 2),
+    ("decode\nmodel\nFLOPs", "decode_model_flops", decimal, 3),
+    ("prefill\nmodel\nFLOPs", "prefill_model_flops", decimal, 3),
+    ("decode\nFLOPs/B", "decode_intensity", decimal, 7),
+    ("parameters", "parameters", count, 8),
+    ("weights", "weight_bytes", bytes_binary, 9),
+)
+
+
+def sweep_table(sweep: Sweep) -> Table:
+    """One line a row. Raises KvcalcError where there are too many to look at."""
+    if sweep.length > MAX_ROWS:
+        raise KvcalcError(
+            f"{sweep.length:,} rows are too many for a table", "--format csv, or a file: -o rows.csv, -o rows.parquet"
+        )
+    rows = list(sweep.rows())
+    varying = [key for key in ("model", "variant", *ASKED) if len({row[key] for row in rows}) > 1]
+    if "context_tokens" in varying and "prompt_tokens" in varying and not any(row["cached_tokens"] for row in rows):
+        varying.remove("prompt_tokens")
+    columns = [
+        Column(_header(key), tuple(_cell(row[key]) for row in rows), numeric=isinstance(rows[0][key], int))
+        for key in varying
+    ]
+    columns += [
+        Column(header, tuple(write(row[key]) for row in rows), rank=rank)
+        for header, key, write, rank in SHOWN
+        if any(row[key] is not None for row in rows)
+    ]
+    return Table(_title(rows[0], varying), tuple(columns))
+
+
+def _header(key: str) -> str:
+    return key.removesuffix("_tokens").replace("_", " ")
+
+
+def _cell(value: Value) -> str:
+    return count(value) if isinstance(value, int) else str(value)
+
+
+def _title(first: Row, varying: list[str]) -> str:
+    """What holds for every row."""
+    told = {
+        "model": str(first["model"]),
+        "context_tokens": f"context {_cell(first['context_tokens'])} tokens",
+        "batch": f"batch {_cell(first['batch'])}",
+        "cache_dtype": f"cache {first['cache_dtype']}",
+    }
+    return ", ".join(text for key, text in told.items() if key not in varying)
