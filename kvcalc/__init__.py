@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from kvcalc.request import parse_request as parse_request
     from kvcalc.rows import KEYS as KEYS
     from kvcalc.rows import RATIOS as RATIOS
+    from kvcalc.schemas import json_schema as json_schema
     from kvcalc.sweeping import Sweep as Sweep
     from kvcalc.sweeping import sweep as sweep
     from kvcalc.variants import VARIANTS as VARIANTS
@@ -63,6 +64,7 @@ _HOMES = {
     "kvcalc.readers.load": ("load", "load_all", "read_source"),
     "kvcalc.request": ("Request", "parse_request"),
     "kvcalc.rows": ("KEYS", "RATIOS"),
+    "kvcalc.schemas": ("json_schema",),
     "kvcalc.sweeping": ("Sweep", "sweep"),
     "kvcalc.variants": (
         "VARIANTS",

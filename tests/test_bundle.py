@@ -16,7 +16,7 @@ from kvcalc.readers.load import load_all, read_source
 from kvcalc.workload import Workload
 
 CONFIGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
-FILES = sorted(os.listdir(CONFIGS))
+FILES = sorted(name for name in os.listdir(CONFIGS) if name.endswith(".yaml"))
 BUNDLED_AS = {
     "bloom-176b": "bloom",
     "llama-4-scout": "llama-4-scout-17b-16e",

@@ -20,6 +20,7 @@ COMMANDS = {  # name: its module, and the line that `kvcalc --help` shows
     "explain": ("kvcalc.cli.explain", "Explain a number: its formula, with numbers, its source."),
     "sweep": ("kvcalc.cli.sweep", "Sweep contexts, batches and dtypes: every combination as a row."),
     "list": ("kvcalc.cli.listing", "List the bundled models with their attention."),
+    "schema": ("kvcalc.cli.schema", "Print the JSON Schema of configs, budgets or output rows."),
 }
 EPILOG = (
     "Conventions: 1 multiply-add = 2 FLOPs, matmuls only. The context n counts the token being processed: prefill is "

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field  # noqa: TID253  # imported only once a file is read
+from pydantic import (  # noqa: TID253  # imported only once a file is read
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 
 Size = Annotated[int, Field(gt=0, le=10**9)]
 SizeOrZero = Annotated[int, Field(ge=0, le=10**9)]
@@ -25,7 +31,13 @@ def _written(value: object) -> object:
     return str(value) if type(value) is int else value
 
 
-Expression = Annotated[str, BeforeValidator(_written), Field(pattern=r"^[^=+\-@\s\x00-\x1f\x7f-\x9f]")]
+FORMULA = r"^[^=+\-@\s\x00-\x1f\x7f-\x9f]"
+Expression = Annotated[
+    str,
+    BeforeValidator(_written),
+    Field(pattern=FORMULA),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": FORMULA}, {"type": "integer", "minimum": 0}]}),
+]
 
 
 class Strict(BaseModel):
@@ -37,10 +49,10 @@ class Strict(BaseModel):
 class HeadsFile(Strict):
     """K and V heads: MHA, GQA, MQA."""
 
-    kind: Literal["heads"]
-    num_attention_heads: Size
-    num_key_value_heads: Size
-    head_dim: Size
+    kind: Literal["heads"] = Field(description="MHA, GQA or MQA, by the number of K and V heads")
+    num_attention_heads: Size = Field(description="query heads")
+    num_key_value_heads: Size = Field(description="K and V heads: 1 is MQA, as many as query heads MHA")
+    head_dim: Size = Field(description="elements of one head")
     v_head_dim: Size | None = Field(None, description="where V's heads are not head_dim wide")
     bias: list[Literal["q", "k", "v", "o"]] = Field([], description="the projections that have a bias")
     qk_norm: Literal["per_head", "full"] | None = Field(None, description="weights of d_k, or of all heads")
@@ -51,51 +63,53 @@ class HeadsFile(Strict):
 class MlaFile(Strict):
     """Multi-head latent attention."""
 
-    kind: Literal["mla"]
-    num_attention_heads: Size
-    kv_lora_rank: Size
-    qk_rope_head_dim: SizeOrZero = Field(description="0: no decoupled RoPE key")
-    qk_nope_head_dim: Size
-    v_head_dim: Size
-    q_lora_rank: Size | None = None
-    attention_bias: bool = False
+    kind: Literal["mla"] = Field(description="multi-head latent attention, as in DeepSeek-V2")
+    num_attention_heads: Size = Field(description="query heads")
+    kv_lora_rank: Size = Field(description="elements of the latent that is cached")
+    qk_rope_head_dim: SizeOrZero = Field(description="elements of the cached RoPE key; 0: no decoupled RoPE key")
+    qk_nope_head_dim: Size = Field(description="elements of a head's key without RoPE")
+    v_head_dim: Size = Field(description="elements of a head's value")
+    q_lora_rank: Size | None = Field(None, description="elements of the query's latent; absent: no query LoRA")
+    attention_bias: bool = Field(default=False, description="biases on the down and output projections")
 
 
 class CustomFile(Strict):
     """A memory by formulas over `symbols` and d (hidden_size): integers, + - * / // % ** min max ceil_div isqrt."""
 
-    kind: Literal["custom"]
-    name: str = Field(pattern=NAME)
-    symbols: dict[Annotated[str, Field(pattern=SYMBOL)], SizeOrZero]
+    kind: Literal["custom"] = Field(description="a variant of your own, by formulas")
+    name: str = Field(pattern=NAME, description="its label in the output")
+    symbols: dict[Annotated[str, Field(pattern=SYMBOL)], SizeOrZero] = Field(
+        description="whole numbers that the formulas name; d is hidden_size"
+    )
     elements_per_token: Expression = Field(description="elements one token leaves in one layer")
     work_per_pair: Expression = Field(description="FLOPs per (query, key) pair in one layer")
     work_per_token: Expression = Field(description="FLOPs per token of one layer's projections; 0 if there are none")
     parameters: Expression = Field(description="parameters of one layer's attention; 0 if there are none")
-    source: Text | None = None
+    source: Text | None = Field(None, description="where the formulas come from")
 
 
 class DenseFile(Strict):
     """An MLP."""
 
-    kind: Literal["dense"]
-    intermediate_size: Size
-    gated: bool
-    bias: bool = False
+    kind: Literal["dense"] = Field(description="one MLP, which every token visits")
+    intermediate_size: Size = Field(description="width of the MLP")
+    gated: bool = Field(description="true: three matrices, as in SwiGLU; false: two")
+    bias: bool = Field(default=False, description="biases on its projections")
 
 
 class MoeFile(Strict):
     """A mixture of experts."""
 
-    kind: Literal["moe"]
-    num_experts: Size
-    num_experts_per_tok: Size
-    moe_intermediate_size: Size
-    gated: bool
+    kind: Literal["moe"] = Field(description="experts, of which a token visits some")
+    num_experts: Size = Field(description="routed experts")
+    num_experts_per_tok: Size = Field(description="routed experts that a token visits")
+    moe_intermediate_size: Size = Field(description="width of one routed expert")
+    gated: bool = Field(description="true: three matrices an expert, as in SwiGLU; false: two")
     shared_intermediate_size: Size | None = Field(None, description="width of all shared experts together")
-    shared_gate: bool = False
-    shared_bias: bool = False
-    expert_bias: bool = False
-    router_bias: bool = False
+    shared_gate: bool = Field(default=False, description="a learned gate on the shared experts")
+    shared_bias: bool = Field(default=False, description="biases in the shared experts")
+    expert_bias: bool = Field(default=False, description="biases in the routed experts")
+    router_bias: bool = Field(default=False, description="a bias on the router")
 
 
 AttentionFile = Annotated[HeadsFile | MlaFile | CustomFile, Field(discriminator="kind")]
@@ -105,8 +119,8 @@ MlpFile = Annotated[DenseFile | MoeFile, Field(discriminator="kind")]
 class LayerFile(Strict):
     """One kind of layer; what it does not say it takes from the top of the file."""
 
-    attention: AttentionFile | None = None
-    mlp: MlpFile | None = None
+    attention: AttentionFile | None = Field(None, description="what a token leaves in the cache: heads, mla or custom")
+    mlp: MlpFile | None = Field(None, description="what follows attention: dense or moe")
     sliding_window: Size | None = Field(None, description="tokens seen, the current one included")
     dilation: Size | None = Field(None, description="of a sliding window: every dilation-th token is seen")
     attention_chunk_size: Size | None = Field(None, description="block-chunked local attention")
@@ -116,20 +130,22 @@ class LayerFile(Strict):
 class ModelFile(LayerFile):
     """A model. Field names are those of Hugging Face configs."""
 
-    name: str = Field(pattern=NAME)
-    source: Text | None = None
-    hidden_size: Size
-    num_hidden_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)]
-    vocab_size: Size
-    max_position_embeddings: Size | None = None
-    tie_word_embeddings: bool
-    norm: Literal["rmsnorm", "layernorm", "unweighted"]
-    norms_per_layer: Annotated[int, Field(ge=0, le=16)]
-    final_norm: bool = True
-    embedding_norm: bool = False
+    name: str = Field(pattern=NAME, description="the model's name in the output")
+    source: Text | None = Field(None, description="where its numbers come from")
+    hidden_size: Size = Field(description="width of the residual stream")
+    num_hidden_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)] = Field(description="number of layers")
+    vocab_size: Size = Field(description="rows of the embedding, padding included")
+    max_position_embeddings: Size | None = Field(None, description="tokens it was made for; beyond them is a warning")
+    tie_word_embeddings: bool = Field(description="whether lm_head is the embedding")
+    norm: Literal["rmsnorm", "layernorm", "unweighted"] = Field(
+        description="weights of each norm: hidden_size, twice that with layernorm's biases, or none"
+    )
+    norms_per_layer: Annotated[int, Field(ge=0, le=16)] = Field(description="norms of hidden_size in one layer")
+    final_norm: bool = Field(default=True, description="a norm after the last layer")
+    embedding_norm: bool = Field(default=False, description="a norm after the embedding")
     position_embeddings: Size | None = Field(None, description="rows of a learned position table")
     word_embed_proj_dim: Size | None = Field(None, description="where embeddings are not hidden_size wide")
-    lm_head_bias: bool = False
+    lm_head_bias: bool = Field(default=False, description="a bias on lm_head")
     num_kv_shared_layers: Size | None = Field(None, description="the last layers, which share an earlier one's cache")
     layers: dict[Annotated[str, Field(pattern=NAME)], LayerFile] | None = Field(
         None, description="kinds of layers by a name of your own"
