@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kvcalc.attention.memory import Memory
     from kvcalc.model import Branch, ModelSpec
 
-KINDS = ("mha", "gqa-8", "mqa", "mla", "mla-512+64", "mla-512+64/1536", "swa-4096", "none")
+VARIANTS = ("mha", "gqa-8", "mqa", "mla", "mla-512+64", "mla-512+64/1536", "swa-4096", "none")
 DEFAULT_WINDOW_TOKENS = 4096
 _NAME = (
     r"mha|mqa|gqa-(?P<groups>[1-9][0-9]{0,5})|mla(-(?P<d_c>[1-9][0-9]{0,5})\+(?P<d_r>[0-9]{1,6})(/(?P<d_cq>[1-9][0-9]{0,5}))?)?"
@@ -51,7 +51,7 @@ def parse_variants(text: str) -> list[Variant]:
     if names == ["none"]:
         return []
     if not names:
-        raise KvcalcError("--variants names no variant", f"write some of {', '.join(KINDS)}")
+        raise KvcalcError("--variants names no variant", f"write some of {', '.join(VARIANTS)}")
     if "none" in names:
         raise KvcalcError("--variants: none stands alone", "leave it out, or the others")
     return [_parse(name) for name in dict.fromkeys(names)]
@@ -60,7 +60,7 @@ def parse_variants(text: str) -> list[Variant]:
 def _parse(name: str) -> Variant:
     match = re.fullmatch(_NAME, name)
     if match is None:
-        hint = did_you_mean(name, KINDS) or f"write {', '.join(KINDS)}, with your numbers"
+        hint = did_you_mean(name, VARIANTS) or f"write {', '.join(VARIANTS)}, with your numbers"
         raise KvcalcError(f"--variants: unknown variant {name!r}", hint)
     number = {key: int(value) for key, value in match.groupdict(default="0").items()}
     return Variant(name, number["groups"], number["d_c"], number["d_r"], number["d_cq"], number["window"])

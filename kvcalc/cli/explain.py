@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import kvcalc
+from kvcalc.cli.completion import complete_quantity
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
 from kvcalc.cli.workload import ModelArgument, VariantsOption
@@ -15,12 +16,6 @@ if TYPE_CHECKING:
     from kvcalc.report.table import Table
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-
-
-def complete_quantity(incomplete: str) -> list[str]:
-    """Complete what can be explained."""
-    report = kvcalc.analyze(kvcalc.load("deepseek-v2"), kvcalc.Workload(1, generate_tokens=1))
-    return [key for key in (*report.quantities, *kvcalc.RATIOS) if key.startswith(incomplete)]
 
 
 QuantityArgument = Annotated[

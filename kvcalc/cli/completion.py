@@ -1,0 +1,46 @@
+"""What the shell completes: fast, for it is asked at every press of the tab key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import kvcalc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Complete bundled names; files are the shell's business."""
+    return [name for name in kvcalc.names() if name.startswith(incomplete)]
+
+
+def complete_dtype(incomplete: str) -> list[str]:
+    """Complete one dtype."""
+    return [name for name in kvcalc.DTYPE_BITS if name.startswith(incomplete)]
+
+
+def complete_quantity(incomplete: str) -> list[str]:
+    """Complete what can be explained."""
+    report = kvcalc.analyze(kvcalc.load("deepseek-v2"), kvcalc.Workload(1, generate_tokens=1))
+    return [key for key in (*report.quantities, *kvcalc.RATIOS) if key.startswith(incomplete)]
+
+
+def list_of(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """Complete the last of some words by commas: 'bf16,f' to 'bf16,fp8'; none of them twice."""
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{word}" for word in words if word.startswith(last) and word not in before.split(",")]
+
+    return complete
+
+
+def complete_variants(incomplete: str) -> list[str]:
+    """Complete the last of a list of variants, the numbers being examples; none stands alone."""
+    return list_of([word for word in kvcalc.VARIANTS if word != "none" or "," not in incomplete])(incomplete)
+
+
+def complete_dtypes(incomplete: str) -> list[str]:
+    """Complete the last of a list of dtypes."""
+    return list_of(list(kvcalc.DTYPE_BITS))(incomplete)
