@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LETTERS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 _BINARY = {f"{letter}iB": 1024**power for power, letter in enumerate("KMGTPE", 1)}
-BYTES = {"B": 1, "bytes": 1, **{f"{letter}B": size for letter, size in _LETTERS.items()}, "KB": 10**3, **_BINARY}
+BYTES = {"": 1, "B": 1, "bytes": 1, **{f"{letter}B": size for letter, size in _LETTERS.items()}, "KB": 10**3, **_BINARY}
 FLOPS = {
     f"{letter}{word}": size
     for letter, size in {"": 1, **_LETTERS, "K": 10**3}.items()
@@ -53,21 +53,20 @@ def parse_amount(written: str | float, metric: str, where: str) -> Fraction:
     from fractions import Fraction
 
     kind = kind_of(metric)
-    units, example = UNITS[kind]
+    units = UNITS[kind][0]
     match = _AMOUNT.fullmatch(_text(written))
     if match is None:
-        what = "a share of nothing" if _PERCENT.fullmatch(_text(written)) else "no amount"
-        raise KvcalcError(f"{where}: {written!r:.60} is {what}", f"{metric} is in {_named(kind)}: write {example}")
+        what = "a percentage, which only a rise can be" if _PERCENT.fullmatch(_text(written)) else "no amount"
+        raise KvcalcError(f"{where}: {written!r:.60} is {what}", _right(metric))
     unit = match["unit"]
     if unit not in units:
         of = _foreign(unit, kind)
         known = "" if of else did_you_mean(unit, units)
         told = f"{unit!r} is a unit of {of}" if of else f"unknown unit {unit!r}"
-        hint = f"{known + ' ' if known else ''}{metric} is in {_named(kind)}: write {example}"
-        raise KvcalcError(f"{where}: {written!r:.60}: {told}", hint)
+        raise KvcalcError(f"{where}: {written!r:.60}: {told}", f"{known} {_right(metric)}".strip())
     amount = Fraction(_digits(match)) * units[unit]
     if unit == "" and kind != "ratio" and amount.denominator != 1:
-        raise KvcalcError(f"{where}: {written!r:.60} is no whole number", f"{metric} is in {_named(kind)}: {example}")
+        raise KvcalcError(f"{where}: {written!r:.60} is no whole number", _right(metric))
     return amount
 
 
@@ -128,8 +127,9 @@ def _digits(match: re.Match[str]) -> str:
     return match["number"].replace("_", "").replace(",", "")
 
 
-def _named(kind: str) -> str:
-    return "plain numbers" if kind == "ratio" else kind
+def _right(metric: str) -> str:
+    kind = kind_of(metric)
+    return f"{metric} {'is a plain number' if kind == 'ratio' else f'counts {kind}'}: write {UNITS[kind][1]}"
 
 
 def _foreign(unit: str, kind: str) -> str | None:

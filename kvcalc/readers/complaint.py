@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from kvcalc.errors import did_you_mean
-from kvcalc.readers.schema import (
-    NAME,
-    SYMBOL,
-    CustomFile,
-    DenseFile,
-    HeadsFile,
-    LayerFile,
-    MlaFile,
-    ModelFile,
-    MoeFile,
-    Strict,
-)
+from kvcalc.readers.schema import NAME, SYMBOL, Strict
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -41,18 +30,11 @@ ALLOWED = {
     SYMBOL: "a symbol is letters, digits and _, a letter first, as in n_h, d_c' or d_h^R",
 }
 OTHER_TEXT = "no = + - @ or blank at its beginning, and no control characters: it may stand in a spreadsheet"
-KINDS: dict[object, type[Strict]] = {
-    "heads": HeadsFile,
-    "mla": MlaFile,
-    "custom": CustomFile,
-    "dense": DenseFile,
-    "moe": MoeFile,
-}
 COMPARED = 200
 
 
-def first_error(document: Document, error: ValidationError) -> ConfigError:
-    """One clear message: the first problem in the file, and how many more there are."""
+def first_error(document: Document, error: ValidationError, file: type[Strict]) -> ConfigError:
+    """One clear message about a file of this format: its first problem, and how many more there are."""
     problems = error.errors(include_url=False, include_context=True, include_input=True)
     places = [_place(document.data, problem["loc"]) for problem in problems]
     explained = _typos(problems, places)
@@ -62,7 +44,7 @@ def first_error(document: Document, error: ValidationError) -> ConfigError:
     )
     first = order[0]
     absent = [str(places[at][-1]) for at in explained if places[at][:-1] == places[first][:-1]]
-    message, hint = _say(problems[first], places[first], document.data, absent)
+    message, hint = _say(problems[first], places[first], document.data, absent, file)
     if len(order) > 1:
         lines = dict.fromkeys(f"line {document.mark(places[at])[0]}" for at in order[1:])
         others = ", ".join(list(lines)[:3])
@@ -94,14 +76,15 @@ def _place(data: Any, loc: tuple[str | int, ...]) -> Place:
     return tuple(place)
 
 
-def _say(problem: Any, place: Place, data: Any, absent: list[str]) -> tuple[str, str]:
+def _say(problem: Any, place: Place, data: Any, absent: list[str], file: type[Strict]) -> tuple[str, str]:
     """A pydantic problem in our words: what is wrong, what would be right."""
     field = next((step for step in reversed(place) if isinstance(step, str)), "the file")
     value, kind, context = problem["input"], problem["type"], problem.get("ctx") or {}
     if kind == "extra_forbidden":
-        return f"unknown field {field!r}", did_you_mean(field, [*absent, *_fields_at(data, place[:-1])])
+        return f"unknown field {field!r}", did_you_mean(field, [*absent, *_fields_at(file, data, place[:-1])])
     if kind == "missing":
-        return f"missing field {field!r}", _description(field)
+        return f"missing field {field!r}", _fields_at(file, data, place[:-1]).get(field, "")
+    field = field if re.fullmatch(r"\w[\w .-]*", field) else _show(field)  # a message steers no spreadsheet
     if kind == "int_type" and isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value):
         return f"{field}: {_show(value)} is text", "write the number without quotes"
     if kind == "int_type" and isinstance(value, str) and re.fullmatch(r"[0-9_.]+([eE]\+?[0-9]+)?|[0-9]+[kKmM]", value):
@@ -131,14 +114,34 @@ def _show(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _fields_at(data: Any, parent: Place) -> list[str]:
-    """The fields of the object at a place."""
+def _fields_at(file: type[Strict], data: Any, parent: Place) -> dict[str, str]:
+    """The fields of the object at a place, with their descriptions, by the format and the kind that the file names."""
+    formats, many = [file], False
     for step in parent:
         data = data[step]
-    model = KINDS.get(data.get("kind")) if isinstance(data, dict) and isinstance(data.get("kind"), str) else None
-    return list((model or (LayerFile if parent else ModelFile)).model_fields)
+        if many:  # the step is to an item of a list, or to a value of a mapping
+            many = False
+        else:
+            field = next((one.model_fields[str(step)] for one in formats if step in one.model_fields), None)
+            if field is None:
+                return {}
+            formats, many = _formats(field.annotation), _holds_many(field.annotation)
+        kind = data.get("kind") if isinstance(data, dict) else None
+        formats = [one for one in formats if kind in _kinds(one)] or formats
+    return {name: field.description or "" for one in formats for name, field in one.model_fields.items()}
 
 
-def _description(field: str) -> str:
-    known = ModelFile.model_fields.get(field)
-    return (known.description or "") if known else ""
+def _formats(annotation: Any) -> list[type[Strict]]:
+    """The formats that an annotation names, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, Strict):
+        return [annotation]
+    return [one for inner in get_args(annotation) for one in _formats(inner)]
+
+
+def _holds_many(annotation: Any) -> bool:
+    return get_origin(annotation) in (list, dict) or any(_holds_many(inner) for inner in get_args(annotation))
+
+
+def _kinds(one: type[Strict]) -> tuple[Any, ...]:
+    """The kinds that a format is of: what its Literal says."""
+    return get_args(one.model_fields["kind"].annotation) if "kind" in one.model_fields else ()

@@ -35,7 +35,7 @@ def read_native(document: Document) -> ModelSpec:
     try:
         file = ModelFile.model_validate(document.data)
     except ValidationError as error:
-        raise first_error(document, error) from None
+        raise first_error(document, error, ModelFile) from None
     return _Builder(document, file).spec()
 
 
