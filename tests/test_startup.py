@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("rich", "pydantic", "yaml", "tempfile", "dataclasses", "importlib.metadata", "csv")
+HEAVY = (
+    *("rich", "pydantic", "yaml", "tempfile", "dataclasses", "importlib.metadata", "csv"),
+    *("numpy", "pyarrow", "xlsxwriter"),
+)
 PROGRAM = """
 import sys
 sys.argv = ["kvcalc", *{arguments!r}]
@@ -68,8 +71,19 @@ def test_a_bundled_model_needs_nothing_heavy(arguments: list[str]) -> None:
     assert loaded(*arguments) == set()
 
 
-def test_completion_needs_nothing_heavy() -> None:
-    assert loaded(_KVCALC_COMPLETE="complete_bash", COMP_WORDS="kvcalc compare deeps", COMP_CWORD="2") == set()
+@pytest.mark.parametrize(
+    "words",
+    [
+        "compare deeps",
+        "sweep gpt2 --dtype bf16,f",
+        "show gpt2 --variants mha,g",
+        "explain gpt2 dec",
+        "compare gpt2 -f p",
+    ],
+)
+def test_completion_needs_nothing_heavy(words: str) -> None:
+    asked = {"COMP_WORDS": f"kvcalc {words}", "COMP_CWORD": str(words.count(" ") + 1)}
+    assert loaded(_KVCALC_COMPLETE="complete_bash", **asked) == set()
 
 
 def test_a_table_needs_rich_alone() -> None:
