@@ -12,8 +12,8 @@ from kvcalc.glossary import MEANINGS
 from kvcalc.rows import ASKED, KEYS, LABELS
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
-TEXTS = {key: {"type": "string"} for key in ("model", "variant", "attention", "cache_dtype", "weight_dtype")}
-WORDS = {
+WORDS: dict[str, dict[str, Any]] = {
+    **{key: {"type": "string"} for key in ("model", "variant", "attention", "cache_dtype", "weight_dtype")},
     "kv_cache": {"enum": ["on", "off"]},
     "mla_decode": {"enum": ["absorbed", "naive"]},
     "mla_prefill": {"enum": ["absorbed", "naive"]},
@@ -47,8 +47,8 @@ def _rows() -> dict[str, Any]:
 
 def _of_value(key: str) -> dict[str, Any]:
     """Results are null where they do not apply; what was asked never is."""
-    if key in TEXTS or key in WORDS:
-        return {**TEXTS, **WORDS}[key]
+    if key in WORDS:
+        return WORDS[key]
     number = "number" if key in FRACTIONS else "integer"
     return {"type": number if key in (*LABELS, *ASKED) else [number, "null"], "minimum": 0}
 
@@ -77,6 +77,8 @@ def _plain(schema: Any) -> Any:
             kept[word] = _plain(value)
     if "anyOf" in kept:
         kept = _either(kept.pop("anyOf"), kept)
+    if "const" in kept:
+        kept.pop("enum", None)  # older versions of pydantic say both
     if "patternProperties" in kept:
         kept["additionalProperties"] = False
     if "$ref" in kept and len(kept) > 1:  # draft 7 reads nothing beside a $ref
@@ -90,6 +92,7 @@ def _either(choices: list[dict[str, Any]], beside: dict[str, Any]) -> dict[str, 
     null = {"type": "null"}
     if len(flat) == 2 and null in flat:
         other = next(choice for choice in flat if choice != null)
-        if isinstance(other.get("type"), str) and not {"enum", "const"} & set(other):
-            return {**beside, **other, "type": [other["type"], "null"]}
+        types = other.get("type", [])
+        if types and not {"enum", "const"} & set(other):
+            return {**beside, **other, "type": [*([types] if isinstance(types, str) else types), "null"]}
     return {**beside, "anyOf": flat}

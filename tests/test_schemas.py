@@ -7,6 +7,7 @@ import json
 import os
 import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +22,12 @@ from kvcalc.errors import KvcalcError
 from kvcalc.glossary import MEANINGS
 from kvcalc.readers.schema import ModelFile
 from kvcalc.readers.text import read_documents
-from refusals import BAD, quickly
+from refusals import BAD, quickly, write
 from screens import NATIVE, records
 from screens import kvcalc as command
 
 CONFIGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
-COMMITTED = {"config": "kvcalc.schema.json", "rows": "kvcalc-rows.schema.json"}
+COMMITTED = {"config": "kvcalc.schema.json", "budget": "kvcalc-budget.schema.json", "rows": "kvcalc-rows.schema.json"}
 HEADER = "# yaml-language-server: $schema=kvcalc.schema.json"
 FORMULA = "what a formula means and gives is arithmetic"
 RELATION = "two numbers are compared, and JSON Schema compares none"
@@ -189,6 +190,56 @@ def test_reader_and_schema_agree_on_every_shape(place: tuple[Any, ...], change: 
     assert accepted(changed) is (problems("config", changed) == []), problems("config", changed)
 
 
+# ---------------------------------------------------------------- budgets
+
+BUDGET = """
+budgets:
+  - model: llama-*
+    metric: cache_bytes
+    workload: {context: 128k, batch: 8, dtype: fp8, kv_cache: on, mla_decode: absorbed}
+    max: 40 GiB
+    min: 0
+    max_increase: 5%
+    name: a card
+    reason: one card
+  - {model: "*", metric: decode_intensity, workload: {context: 8192}, min: 0.5}
+ignore:
+  - {code: KV105, model: gemma-*, reason: published so}
+"""
+WRONG = (
+    ("cache_bytes", "cache_byte"),
+    ("cache_bytes", "model"),
+    ("max: 40 GiB", "maximum: 40 GiB"),
+    ("max: 40 GiB", "max: [40]"),
+    ("max: 40 GiB", "max: true"),
+    ("context: 128k", "contexts: 128k"),
+    ("context: 128k", "context: {a: 1}"),
+    ("kv_cache: on", "kv_cache: maybe"),
+    ("  - model: llama-*\n    metric", "  - metric"),
+    ("model: llama-*", "model: ''"),
+    ("a card", "=a card"),
+    ("budgets:", "budget:"),
+    ("code: KV105, ", ""),
+)
+
+
+def test_a_good_budget_keeps_the_schema(tmp_path: Path) -> None:
+    path = write(tmp_path, "budget.yaml", BUDGET)
+    assert len(kvcalc.read_budgets(path).budgets) == 4
+    (document,) = read_documents(path)
+    assert problems("budget", document.data) == []
+
+
+@pytest.mark.parametrize(("right", "wrong"), WRONG)
+def test_a_bad_budget_breaks_the_schema_and_the_reader(right: str, wrong: str, tmp_path: Path) -> None:
+    assert right in BUDGET
+    path = write(tmp_path, "budget.yaml", BUDGET.replace(right, wrong, 1))
+    (document,) = read_documents(path)
+    assert problems("budget", document.data)
+    with pytest.raises(KvcalcError):
+        kvcalc.read_budgets(path)
+
+
 # ---------------------------------------------------------------- rows
 
 
@@ -221,7 +272,7 @@ def test_rows_that_are_none_break_the_schema(changes: dict[str, Any]) -> None:
 # ---------------------------------------------------------------- the command
 
 
-def test_schema_writes_a_file_whole(tmp_path: Any) -> None:
+def test_schema_writes_a_file_whole(tmp_path: Path) -> None:
     path = tmp_path / "schema.json"
     result = quickly("schema", "rows", "-o", str(path))
     assert (result.code, result.out, result.err) == (0, "", "")
