@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
+
+from kvcalc.report.places import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from xml.etree.ElementTree import Element
 
     from kvcalc.findings import Finding
-
-# All but Char of XML 1.0, section 2.2, and U+000D, which a parser turns into U+000A.
-_FORBIDDEN = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def to_junit(findings: Sequence[Finding], checked: Sequence[str]) -> str:
@@ -27,7 +25,7 @@ def to_junit(findings: Sequence[Finding], checked: Sequence[str]) -> str:
     suites = ElementTree.Element("testsuites", {"name": "kvcalc", **counts})
     suite = ElementTree.SubElement(suites, "testsuite", {"name": "kvcalc", **counts, "skipped": "0"})
     for path, found in by_path.items():
-        _case(ElementTree.SubElement(suite, "testcase", {"classname": "kvcalc", "name": _clean(path)}), found)
+        _case(ElementTree.SubElement(suite, "testcase", {"classname": "kvcalc", "name": printable(path)}), found)
     ElementTree.indent(suites)
     # ASCII with character references: the same file whatever the encoding of stdout
     written: bytes = ElementTree.tostring(suites, encoding="us-ascii", xml_declaration=True)
@@ -43,17 +41,16 @@ def _case(case: Element, findings: Sequence[Finding]) -> None:
     if errors:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         types = " ".join(dict.fromkeys(error.code for error in errors))
-        failure = SubElement(case, "failure", {"message": _clean(errors[0].message + more), "type": _clean(types)})
+        failure = SubElement(
+            case, "failure", {"message": printable(errors[0].message + more), "type": printable(types)}
+        )
         failure.text = "\n".join(map(_line, errors))
     if others:
         SubElement(case, "system-out").text = "\n".join(map(_line, others))
 
 
 def _line(finding: Finding) -> str:
+    """Begin every line with words of ours: a log that this is printed into may be read for commands (`::error::`)."""
     place = f"{finding.path}:{finding.line}:{finding.column}" if finding.line else finding.path
-    hint = f"\n  {finding.hint}" if finding.hint else ""
-    return _clean(f"{place}: {finding.severity} {finding.code}: {finding.message}{hint}")
-
-
-def _clean(text: str) -> str:
-    return _FORBIDDEN.sub("\ufffd", text)
+    said = printable(f"{finding.severity} {finding.code}: {place}: {finding.message}")
+    return f"{said}\n  ({printable(finding.hint)})" if finding.hint else said
