@@ -24,7 +24,7 @@ from kvcalc.glossary import MEANINGS
 from kvcalc.report import parquet, spool, xlsx
 from kvcalc.rows import KEYS, Block
 from refusals import Result, assert_refused, quickly
-from screens import COMMANDS, KVCALC, environment, kvcalc, piped, records
+from screens import COMMANDS, KVCALC, environment, kvcalc, peak_kib, piped, records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -336,7 +336,6 @@ def test_a_spool_gives_back_what_it_took() -> None:
 
 
 PROGRAM = """
-import io, resource, sys
 from kvcalc.report import {kind}
 from kvcalc.rows import Block
 def blocks():
@@ -346,20 +345,14 @@ def blocks():
             f"n{{i}}": [10**9 * (start + j) + i for j in range(5000)] for i in range(10)}}}})
 with open({path!r}, "wb") as file:
     {kind}.write(blocks(), file)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is counted otherwise")
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 @pytest.mark.parametrize(("kind", "rows"), [("parquet", 150_000), ("xlsx", 10_000)])
 def test_memory_does_not_grow_with_the_rows(kind: str, rows: int, tmp_path: Path) -> None:
-    def kilobytes(rows: int) -> int:
-        program = PROGRAM.format(kind=kind, rows=rows, path=str(tmp_path / "rows"))
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        return int(done.stdout)
-
-    few, many = kilobytes(rows), kilobytes(4 * rows)
-    held = (
-        3 * rows * 10 * 8 // 1024
-    )  # what eight bytes a number would come to; as Python's integers it is five times as much
+    few, many = (
+        peak_kib(PROGRAM.format(kind=kind, rows=size, path=str(tmp_path / "rows"))) for size in (rows, 4 * rows)
+    )
+    held = 3 * rows * 10 * 8 // 1024  # eight bytes a number; as Python's integers it would be five times as much
     assert many - few < held, (few, many)
