@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.glossary import MEANINGS
 from kvcalc.rows import ASKED, KEYS, LABELS
 
@@ -22,8 +23,14 @@ FRACTIONS = ("cache_ratio", "decode_intensity")
 
 
 def json_schema(of: str) -> dict[str, Any]:
-    """Return the schema of a 'config', of a 'budget' file or of the 'rows' that compare and sweep write as JSON."""
-    return {"config": _config, "budget": _budget, "rows": _rows}[of]()
+    """Return the schema of a 'config', of a 'budget' file or of the 'rows' that compare and sweep write as JSON.
+
+    Raises KvcalcError for any other word.
+    """
+    made = {"config": _config, "budget": _budget, "rows": _rows}
+    if of not in made:
+        raise KvcalcError(f"no schema of {of!r}", did_you_mean(of, made) or f"one of {', '.join(made)}")
+    return made[of]()
 
 
 def _config() -> dict[str, Any]:

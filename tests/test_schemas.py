@@ -118,6 +118,13 @@ def test_a_schema_is_draft_7_and_committed_as_printed(of: str) -> None:
         assert command(f"schema {of}").out == file.read(), f"run: kvcalc schema {of} -o configs/{COMMITTED[of]}"
 
 
+def test_there_is_no_other_schema() -> None:
+    with pytest.raises(KvcalcError, match="no schema of 'row'"):
+        kvcalc.json_schema("row")
+    result = quickly("schema", "row")
+    assert (result.code, result.out) == (2, "")
+
+
 def test_the_default_is_the_schema_of_configs() -> None:
     assert quickly("schema").out == quickly("schema", "config").out
 
@@ -256,6 +263,7 @@ def test_rows_are_the_keys_each_with_its_meaning() -> None:
 def test_rows_of_every_bundled_model_keep_the_schema() -> None:
     assert problems("rows", records(f"compare {' '.join(kvcalc.names())}")) == []
     assert problems("rows", records("compare gpt2 deepseek-v3 --kv-cache off --quiet")) == []
+    assert problems("rows", records("sweep gpt2 deepseek-v3 --context 512,1k --dtype bf16,int4")) == []
     assert problems("rows", records("compare gpt2 mistral-7b-v0.1 --generate 10 --dtype-k int8 --dtype-v int4")) == []
 
 
