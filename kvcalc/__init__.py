@@ -18,9 +18,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kvcalc.analysis import Report as Report
     from kvcalc.analysis import analyze as analyze
+    from kvcalc.budgets import Budgets as Budgets
+    from kvcalc.checks import CODES as CODES
+    from kvcalc.checks.run import Check as Check
+    from kvcalc.checks.run import check as check
+    from kvcalc.checks.silence import parse_codes as parse_codes
     from kvcalc.comparison import Comparison as Comparison
     from kvcalc.comparison import compare as compare
     from kvcalc.detail import facts as facts
+    from kvcalc.difference import Diff as Diff
+    from kvcalc.difference import diff as diff
     from kvcalc.errors import ConfigError as ConfigError
     from kvcalc.errors import FormulaError as FormulaError
     from kvcalc.errors import KvcalcError as KvcalcError
@@ -30,8 +37,12 @@ if TYPE_CHECKING:
     from kvcalc.grid import parse_grid as parse_grid
     from kvcalc.grid import parse_sizes as parse_sizes
     from kvcalc.model import ModelSpec as ModelSpec
+    from kvcalc.readers.baseline import diff_baseline as diff_baseline
+    from kvcalc.readers.budget import read_budgets as read_budgets
     from kvcalc.readers.bundle import models as models
     from kvcalc.readers.bundle import names as names
+    from kvcalc.readers.history import pair_sources as pair_sources
+    from kvcalc.readers.history import pairs_since as pairs_since
     from kvcalc.readers.load import load as load
     from kvcalc.readers.load import load_all as load_all
     from kvcalc.readers.load import read_source as read_source
@@ -53,14 +64,22 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "kvcalc.analysis": ("Report", "analyze"),
+    "kvcalc.budgets": ("Budgets",),
+    "kvcalc.checks": ("CODES",),
+    "kvcalc.checks.run": ("Check", "check"),
+    "kvcalc.checks.silence": ("parse_codes",),
     "kvcalc.comparison": ("Comparison", "compare"),
     "kvcalc.detail": ("facts",),
+    "kvcalc.difference": ("Diff", "diff"),
     "kvcalc.errors": ("ConfigError", "FormulaError", "KvcalcError"),
     "kvcalc.explanation": ("explain",),
     "kvcalc.findings": ("Finding",),
     "kvcalc.grid": ("Grid", "parse_grid", "parse_sizes"),
     "kvcalc.model": ("ModelSpec",),
+    "kvcalc.readers.baseline": ("diff_baseline",),
+    "kvcalc.readers.budget": ("read_budgets",),
     "kvcalc.readers.bundle": ("models", "names"),
+    "kvcalc.readers.history": ("pair_sources", "pairs_since"),
     "kvcalc.readers.load": ("load", "load_all", "read_source"),
     "kvcalc.request": ("Request", "parse_request"),
     "kvcalc.rows": ("KEYS", "RATIOS"),

@@ -56,6 +56,7 @@ def loaded(*arguments: str, **environment: str) -> set[str]:
         ["--version"],
         ["--help"],
         ["compare", "--help"],
+        ["diff", "--help"],
         ["list"],
         ["compare"],
         ["compare", "--fromat", "json"],

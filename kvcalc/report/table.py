@@ -82,7 +82,8 @@ def to_terminal(tables: Sequence[Table], width: int | None, *, color: bool) -> s
         with console.capture() as captured:
             if table.title:
                 console.print(Text(table.title, style="bold"))
-            console.print(grid)
+            if columns:
+                console.print(grid)
             for line in table.footer:
                 console.print(Text(line, style="dim"))
         drawn.append("\n".join(_BLANK_END.sub(r"\1", line) for line in captured.get().splitlines()))
