@@ -57,16 +57,16 @@ def parse_amount(written: str | float, metric: str, where: str) -> Fraction:
     match = _AMOUNT.fullmatch(_text(written))
     if match is None:
         what = "a percentage, which only a rise can be" if _PERCENT.fullmatch(_text(written)) else "no amount"
-        raise KvcalcError(f"{where}: {written!r:.60} is {what}", _right(metric))
+        raise KvcalcError(f"{where}: {_shown(written)} is {what}", _right(metric))
     unit = match["unit"]
     if unit not in units:
         of = _foreign(unit, kind)
         known = "" if of else did_you_mean(unit, units)
         told = f"{unit!r} is a unit of {of}" if of else f"unknown unit {unit!r}"
-        raise KvcalcError(f"{where}: {written!r:.60}: {told}", f"{known} {_right(metric)}".strip())
+        raise KvcalcError(f"{where}: {_shown(written)}: {told}", f"{known} {_right(metric)}".strip())
     amount = Fraction(_digits(match)) * units[unit]
     if unit == "" and kind != "ratio" and amount.denominator != 1:
-        raise KvcalcError(f"{where}: {written!r:.60} is no whole number", _right(metric))
+        raise KvcalcError(f"{where}: {_shown(written)} is no whole number", _right(metric))
     return amount
 
 
@@ -121,6 +121,10 @@ def _exactly(value: int | Fraction) -> str:
 def _text(written: str | float) -> str:
     """A number in YAML as its digits: repr of a float has those that were written, up to 15 of them."""
     return written.strip() if isinstance(written, str) else repr(written)
+
+
+def _shown(written: str | float) -> str:
+    return repr(written[:60] if isinstance(written, str) else written)
 
 
 def _digits(match: re.Match[str]) -> str:

@@ -46,7 +46,7 @@ def parse_codes(text: str) -> tuple[str, ...]:
     for code in codes:
         if code not in CODES:
             near = did_you_mean(code, CODES)
-            raise KvcalcError(f"unknown code {code!r:.40}", near or f"known: {', '.join(_silenceable())}")
+            raise KvcalcError(f"unknown code {code[:40]!r}", near or f"known: {', '.join(_silenceable())}")
         if code in UNSILENCED:
             raise KvcalcError(f"{code} cannot be silenced", "what cannot be read cannot be checked")
     return tuple(dict.fromkeys(codes))
@@ -67,7 +67,10 @@ def silence_of(document: Document) -> Silence:
     anywhere: set[str] = set()
     lines: dict[int, frozenset[str]] = {}
     found = comments(document.text)
-    alone = {comment.line for comment in found if comment.alone}
+    meant_for: dict[int, int] = {}  # the next line that is no comment, of each line that is one
+    for comment in reversed(found):
+        if comment.alone:
+            meant_for[comment.line] = meant_for.get(comment.line + 1, comment.line + 1)
     for comment in found:
         if not (meant := _MEANT.search(comment.text)):
             continue
@@ -75,9 +78,7 @@ def silence_of(document: Document) -> Silence:
         if verb == "ignore-file":
             anywhere.update(codes)
             continue
-        line = comment.line
-        while line in alone:
-            line += 1
+        line = meant_for.get(comment.line, comment.line)
         lines[line] = lines.get(line, frozenset()) | frozenset(codes)
     return Silence(frozenset(anywhere), lines)
 
@@ -87,7 +88,7 @@ def _read(text: str, path: str, line: int, column: int) -> tuple[str, tuple[str,
     if match is None or match["verb"] not in VERBS:
         word = match["verb"] if match else ""
         near = did_you_mean(word, VERBS)
-        message = f"{text!r:.80} is not understood"
+        message = f"{text[:80]!r} is not understood"
         raise ConfigError(path, message, line=line, column=column, hint=f"{near} {EXAMPLE}".strip())
     try:
         return match["verb"], parse_codes(match["codes"])

@@ -82,9 +82,9 @@ def language_model(document: Document) -> tuple[Place, dict[str, Any], set[str]]
 
 
 def _read(recipe: Any) -> set[str]:  # a recipe, or a value in one
-    """Every field that a recipe reads."""
+    """Every field that a recipe reads. It names windows for all types; those whose class has none do not slide."""
     if isinstance(recipe, dict):
-        return {name for value in recipe.values() for name in _read(value)}
+        return {name for key, value in recipe.items() if key not in _WINDOWS.values() for name in _read(value)}
     if isinstance(recipe, Field):
         return {name for alternative in recipe.alternatives for name in parse(alternative).symbols()}
     return {recipe.field} if isinstance(recipe, When) else set()
