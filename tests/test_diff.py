@@ -451,10 +451,10 @@ def test_a_comment_is_never_too_long() -> None:
         assert comment.splitlines()[0] == MARKER == "<!-- kvcalc diff -->"
         assert len(comment.encode()) < 65_000
         shown = len(re.findall(r"^\*\*<code>model-", comment, re.MULTILINE))
-        left = re.search(r"(\d+) more models", comment)
+        left = re.search(r"(\d+) models?[,.]", comment)
         assert shown + int(left[1] if left else 0) == many
         problems = len(re.findall(r"^- \*\*error", comment, re.MULTILINE))
-        left = re.search(r"(\d+) more errors", comment)
+        left = re.search(r"(\d+) errors? or", comment)
         assert problems + int(left[1] if left else 0) == many - 1
         assert comment.count("<details>") == comment.count("</details>") <= shown
 

@@ -7,6 +7,7 @@ nowhere, and breaks no table.
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from kvcalc.report.difference import (
@@ -14,14 +15,16 @@ from kvcalc.report.difference import (
     NO_NUMBER,
     clean,
     files,
+    main_numbers,
     place,
     quantity_table,
+    sentence,
     short_texts,
     told_numbers,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kvcalc.difference import Change, Diff, Difference
     from kvcalc.findings import Finding
@@ -29,43 +32,46 @@ if TYPE_CHECKING:
 MARKER = "<!-- kvcalc diff -->"
 MOST_BYTES = 64_000  # GitHub takes 65,536 characters
 LEFT_OUT_BYTES = 400
+_PLURAL = {
+    "error or warning": "errors or warnings",
+    "model": "models",
+    "table": "tables",
+    "list of details": "lists of details",
+}
 _MEANT = r"[^A-Za-z0-9 ,()/._-]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"
 MOST_FIELDS = 50
 
 
 def to_comment(diff: Diff, findings: Sequence[Finding] = ()) -> str:
-    """Write errors first, then models while they fit, then their details while they fit; what does not is counted."""
+    """Write what is wrong, then a line a model; while there is room, its main numbers, then all its details.
+
+    What finds no room is counted.
+    """
     parts = [MARKER, _headline(diff, findings)]
     room = MOST_BYTES - LEFT_OUT_BYTES - sum(_size(part) for part in parts)
-    problems, room = _fitting([_problem(finding) for finding in findings], room // 2 if diff.models else room, room)
-    short, room = _fitting([_short(model) for model in diff.models], room, room)
-    details = []
-    for model in diff.models[: len(short)]:
-        detail = _details(model)
-        fits = _size(detail) <= room
-        details.append(detail if fits else "")
-        room -= _size(detail) if fits else 0
-    written = [part for both in zip(short, details, strict=True) for part in both if part]
-    if left := _left_out(diff, findings, len(problems), len(short), details):
-        written.append(left)
-    listed = ["\n".join(problems)] if problems else []
-    return "\n\n".join([*parts, *listed, *written]) + "\n"
+    problems = _fitting([_problem(finding) for finding in findings], room // 2 if diff.models else room)
+    room -= sum(map(_size, problems))
+    blocks = [""] * len(diff.models)
+    left = {"error or warning": problems.count("") if findings else 0}
+    for name, write in (("model", _line), ("table", _main), ("list of details", _details)):
+        wanted = [write(model) for model in diff.models]
+        found = _fitting(wanted, room)
+        room -= sum(map(_size, found))
+        blocks = ["\n\n".join(filter(None, both)) for both in zip(blocks, found, strict=True)]
+        left[name] = sum(map(bool, wanted)) - sum(map(bool, found))
+    listed = ["\n".join(filter(None, problems))]
+    return "\n\n".join(filter(None, [*parts, *listed, *blocks, _left_out(left)])) + "\n"
 
 
-def _fitting(texts: Sequence[str], most: int, room: int) -> tuple[list[str], int]:
-    """The first texts that fit into `most` bytes, and what is left of the room."""
-    chosen: list[str] = []
-    for text in texts:
-        if _size(text) > most:
-            break
-        chosen.append(text)
-        most -= _size(text)
-        room -= _size(text)
-    return chosen, room
+def _fitting(texts: Sequence[str], room: int) -> list[str]:
+    """The first texts that fit into so many bytes, all after them as ''."""
+    ends = accumulate(map(_size, texts))
+    return [text if end <= room else "" for text, end in zip(texts, ends, strict=True)]
 
 
 def _size(text: str) -> int:
-    return len(text.encode()) + 2
+    """Bytes of a text and the blank line after it."""
+    return len(text.encode()) + 2 if text else 0
 
 
 def _headline(diff: Diff, findings: Sequence[Finding]) -> str:
@@ -84,14 +90,8 @@ def _headline(diff: Diff, findings: Sequence[Finding]) -> str:
     return f"### kvcalc: {', '.join(counts)}"
 
 
-def _left_out(diff: Diff, findings: Sequence[Finding], problems: int, models: int, details: Sequence[str]) -> str:
-    told = []
-    if left := len(findings) - problems:
-        told.append(f"{left} more error{'' if left == 1 else 's'} or warnings")
-    if left := len(diff.models) - models:
-        told.append(f"{left} more model{'' if left == 1 else 's'}")
-    if left := sum(not detail for detail in details):
-        told.append(f"the details of {left} model{'' if left == 1 else 's'}")
+def _left_out(left: Mapping[str, int]) -> str:
+    told = [f"{number} {name if number == 1 else _PLURAL[name]}" for name, number in left.items() if number]
     return f"_Left out, for a comment has a limit: {', '.join(told)}. `kvcalc diff` shows them all._" if told else ""
 
 
@@ -100,17 +100,18 @@ def _problem(finding: Finding) -> str:
     return f"- **{finding.severity}** {finding.code} {code(place(finding))}: {code(finding.message, 300)}{hint}"
 
 
-def _short(model: Difference) -> str:
-    """A model's line, and a table of its main numbers."""
+def _line(model: Difference) -> str:
+    """A model's name, file and status, and the first of its main numbers."""
     names = dict.fromkeys((model.old_model, model.model))
     variant = "" if model.variant == "configured" else f" as {code(model.variant)}"
     where = f" in {' &rarr; '.join(map(code, told))}" if (told := files(model)) else ""
-    line = f"**{' &rarr; '.join(map(code, names))}**{variant}{where}: {model.status}"
-    main = [change for change in told_numbers(model) if change.name in MAIN]
-    if not main:
-        numbers = len(told_numbers(model))
-        return f"{line}, {f'{numbers} lesser numbers change' if numbers else NO_NUMBER}"
-    return f"{line}\n\n{_numbers(main)}"
+    numbers = main_numbers(model) or told_numbers(model)
+    what = sentence(numbers[0]).replace("->", "&rarr;") if numbers else NO_NUMBER
+    return f"**{' &rarr; '.join(map(code, names))}**{variant}{where}: {model.status}, {what}"
+
+
+def _main(model: Difference) -> str:
+    return _numbers(main) if len(main := main_numbers(model)) > 1 else ""
 
 
 def _details(model: Difference) -> str:

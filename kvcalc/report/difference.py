@@ -83,6 +83,12 @@ def told_numbers(model: Difference) -> list[Change]:
     return [change for change in model.of_kind("quantity") if change.old or change.new]
 
 
+def main_numbers(model: Difference) -> list[Change]:
+    """Those of them that a reviewer looks for first, in the order of MAIN."""
+    main = [change for change in told_numbers(model) if change.name in MAIN]
+    return sorted(main, key=lambda change: MAIN.index(change.name))
+
+
 def title(model: Difference) -> str:
     """'qwen3-8b  configs/qwen3-8b.yaml  changed', old -> new where they differ."""
     return "  ".join([_named(model), *([" -> ".join(told)] if (told := files(model)) else []), model.status])
@@ -225,8 +231,7 @@ def _path(model: Difference) -> str:
 
 def _message(model: Difference) -> str:
     numbers = told_numbers(model)
-    main = sorted((change for change in numbers if change.name in MAIN), key=lambda change: MAIN.index(change.name))
-    told = [_sentence(change) for change in (main or numbers)[:MOST_SENTENCES]]
+    told = [sentence(change) for change in (main_numbers(model) or numbers)[:MOST_SENTENCES]]
     if left := len(numbers) - len(told):
         told.append(f"{left} more number{'' if left == 1 else 's'}")
     if not told:
@@ -236,7 +241,7 @@ def _message(model: Difference) -> str:
     return f"{_named(model)} {model.status}{was}: {', '.join(told)}"
 
 
-def _sentence(change: Change) -> str:
+def sentence(change: Change) -> str:
     """'cache at 32,768 tokens 4.500 GiB -> 2.250 GiB (-50.0 %)'."""
     old, new, _ = short_numbers(change)
     context = change.asked.get("context_tokens")
