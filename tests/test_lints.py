@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builders import records
 from kvcalc.checks import CODES
+from kvcalc.checks.heads import SHAPING
 from kvcalc.checks.lint import LINTS
 from kvcalc.checks.run import check
 from refusals import LLAMA, NATIVE, write
@@ -380,3 +385,24 @@ def test_custom_attention_has_no_heads_to_speak_of(tmp_path: Path) -> None:
     )
     text = "".join(custom if line.startswith("attention:") else line for line in NATIVE.splitlines(keepends=True))
     assert found(text, tmp_path, tp=8) == []
+
+
+ODD = st.sampled_from([None, True, False, 0, 1, 2, 7, 512, -1, 1.5, "8", "", "=1", [], [1], {}, {"kind": "mla"}])
+KEYS = st.sampled_from([*SHAPING, "sliding_window", "attention_chunk_size", "use_sliding_window", "layer_types"])
+
+
+@given(
+    st.sampled_from([LLAMA, QWEN, GPT2, MISTRAL, DEEPSEEK, {**LLAMA, "model_type": "qwen3_moe"}]),
+    st.dictionaries(KEYS, ODD, max_size=4),
+    st.sampled_from([0, 1, 3, 8]),
+)
+def test_whatever_stands_in_a_config_a_finding_is_all_that_comes_of_it(
+    config: dict[str, Any], odd: dict[str, Any], tp: int
+) -> None:
+    text = json.dumps({**config, **odd}, indent=1)
+    with mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode()))):
+        told = check(["-"], tp=tp).findings
+    for finding in told:
+        assert 1 <= finding.line <= text.count("\n") + 1
+        assert finding.code in CODES
+        assert f"{finding.message}{finding.hint}".isprintable()

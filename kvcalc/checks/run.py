@@ -71,14 +71,9 @@ def check(
         paths.append(read[0].document.path)
         if source != "-" and not os.path.exists(source):
             bundled.add(read[0].document.path)
-    from kvcalc.checks.before import at_revision, in_rows
-
     budgets = budgets or Budgets()
-    before: Before | None = None
-    if baseline is not None:
-        before = in_rows(baseline)
-    elif base is not None:
-        before = at_revision(base, [loaded for loaded in models if loaded.document.path not in bundled])
+    ours = [loaded for loaded in models if loaded.document.path not in bundled]
+    before = _before(base, baseline, ours)
     silences: dict[str, Silence] = {}
     for loaded in models:
         path = loaded.document.path
@@ -110,6 +105,15 @@ def _of_model(loaded: Loaded, budgets: Budgets, tp: int, dtypes: Workload, befor
     for budget in budgets.budgets:
         if budget.covers(spec) and (finding := judge(loaded, budget, before)):
             yield finding
+
+
+def _before(base: str | None, baseline: str | None, ours: Sequence[Loaded]) -> Before | None:
+    """Where old numbers come from; a bundled model changes with kvcalc alone, and git is not asked about it."""
+    if baseline is None and base is None:
+        return None
+    from kvcalc.checks.before import at_revision, in_rows
+
+    return in_rows(baseline) if baseline is not None else at_revision(base or "", ours)
 
 
 def _silenced(finding: Finding, silences: dict[str, Silence], ignored: set[str], budgets: Budgets) -> bool:

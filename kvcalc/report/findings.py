@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.report.comment import LEFT_OUT_BYTES, MOST_BYTES, code
 from kvcalc.report.places import printable
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ def summary(check: Check) -> str:
 
 def to_comment(check: Check) -> str:
     """Markdown that begins with a hidden marker, so that the comment can be found and written over."""
+    from kvcalc.report.comment import LEFT_OUT_BYTES, MOST_BYTES
+
     parts = [MARKER, f"### kvcalc check: {summary(check)}"]
     rows = [_row(finding) for finding in check.findings]
     room = MOST_BYTES - LEFT_OUT_BYTES - sum(len(line.encode()) + 2 for line in (*parts, *HEAD))
@@ -59,6 +60,8 @@ def records(findings: Sequence[Finding]) -> list[Record]:
 
 def _row(finding: Finding) -> str:
     """Text of files stands as code, where it can neither link nor mention."""
+    from kvcalc.report.comment import code
+
     said = [code(text, 500) for text in (finding.message, finding.hint) if text]
     model = code(finding.model) if finding.model else ""
     cells = [finding.severity, finding.code, code(_place(finding)), model, "<br>".join(said)]
