@@ -31,12 +31,26 @@ class Branch(NamedTuple):
         return " ".join(parts)
 
 
+class Extra(NamedTuple):
+    """A part of a model that is neither attention nor MLP nor norm: a name, its weights and its matmuls, by formulas.
+
+    `work_per_token` counts FLOPs; `constants` are the symbols of both beside d, the hidden size.
+    """
+
+    name: str
+    parameters: str
+    work_per_token: str = "0"
+    constants: tuple[tuple[str, int], ...] = ()
+    source: str = ""
+
+
 class Layer(NamedTuple):
-    """Branches of attention, what follows them (None: nothing), and the norms of hidden size around them."""
+    """Branches of attention, what follows them (None: nothing), the norms of hidden size around them, and the rest."""
 
     branches: tuple[Branch, ...]
     feedforward: FeedForward | None
     norms: int
+    extras: tuple[Extra, ...] = ()
 
 
 class LayerGroup(NamedTuple):
@@ -49,6 +63,22 @@ class LayerGroup(NamedTuple):
     def layers(self) -> int:
         """How many layers these are."""
         return len(self.indices)
+
+
+class EncoderSpec(NamedTuple):
+    """The stack that reads the input of an encoder-decoder: its layers attend both ways and cache nothing.
+
+    `tokens`: its fixed length, 0 where the workload says. Without groups its output is given, a vision tower's say,
+    and its weights and its work are another model's. `norms` are those around the stack.
+    """
+
+    hidden_size: int
+    groups: tuple[LayerGroup, ...]
+    norm: str
+    tokens: int = 0
+    norms: int = 0
+    position_embeddings: int = 0
+    extras: tuple[Extra, ...] = ()
 
 
 class ModelSpec(NamedTuple):
@@ -73,6 +103,8 @@ class ModelSpec(NamedTuple):
     lm_head_bias: bool = False
     source: str = ""
     left_out: str = ""
+    extras: tuple[Extra, ...] = ()
+    encoder: EncoderSpec | None = None
 
     @property
     def layers(self) -> int:
@@ -81,20 +113,17 @@ class ModelSpec(NamedTuple):
 
     def branches(self, *, owners: bool = False) -> list[tuple[int, Branch]]:
         """Every kind of branch with its number of layers; `owners`: only those that store memory of their own."""
-        layers: dict[Branch, int] = {}
-        for group in self.groups:
-            for branch in group.layer.branches:
-                if not (owners and branch.shares_kv):
-                    layers[branch] = layers.get(branch, 0) + group.layers
-        return [(count, branch) for branch, count in layers.items()]
+        found = branches_of(self.groups)
+        return [(layers, branch) for layers, branch in found if not (owners and branch.shares_kv)]
 
     def feedforwards(self) -> list[tuple[int, FeedForward]]:
         """Every kind of feed-forward with its number of layers."""
-        layers: dict[FeedForward, int] = {}
-        for group in self.groups:
-            if group.layer.feedforward is not None:
-                layers[group.layer.feedforward] = layers.get(group.layer.feedforward, 0) + group.layers
-        return [(count, feedforward) for feedforward, count in layers.items()]
+        return feedforwards_of(self.groups)
+
+    @property
+    def encoded(self) -> bool:
+        """Whether a layer reads what an encoder made."""
+        return any(branch.reach.kind == "encoder" for _, branch in self.branches())
 
     @property
     def attention(self) -> str:
@@ -113,6 +142,24 @@ def _label(memory: str, reaches: dict[str, int], several: bool) -> str:
     reach, count = next(iter(reaches.items()))
     label = memory if reach == "full" else f"{memory} {reach.removeprefix('full ')}"
     return f"{count} {label}" if several else label
+
+
+def branches_of(groups: tuple[LayerGroup, ...]) -> list[tuple[int, Branch]]:
+    """Every kind of branch with its number of layers."""
+    layers: dict[Branch, int] = {}
+    for group in groups:
+        for branch in group.layer.branches:
+            layers[branch] = layers.get(branch, 0) + group.layers
+    return [(count, branch) for branch, count in layers.items()]
+
+
+def feedforwards_of(groups: tuple[LayerGroup, ...]) -> list[tuple[int, FeedForward]]:
+    """Every kind of feed-forward with its number of layers."""
+    layers: dict[FeedForward, int] = {}
+    for group in groups:
+        if group.layer.feedforward is not None:
+            layers[group.layer.feedforward] = layers.get(group.layer.feedforward, 0) + group.layers
+    return [(count, feedforward) for feedforward, count in layers.items()]
 
 
 def runs(indices: tuple[int, ...]) -> list[tuple[int, int]]:

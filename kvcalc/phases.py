@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 
 class Call(NamedTuple):
-    """What one phase runs through the model, in symbols of the workload: `times` sequences of `tokens` new tokens."""
+    """What one phase runs through the model, in symbols of the workload: `times` sequences of `tokens` new tokens.
+
+    `encodes`: how often a sequence's encoder runs, '' where its output is cached.
+    """
 
     times: str
     tokens: Quantity
     pairs: Callable[[Reach], Quantity]
     touched: Callable[[Reach], Quantity]
     mode: str
+    encodes: str = ""
 
 
 class Phase(NamedTuple):
@@ -43,7 +47,7 @@ def decode_phase(workload: Workload, n: str = "n", name: str = "decode") -> Phas
         call = Call("B", one, lambda r: seen(r, n), lambda r: seen(r, n), workload.mla_decode)
     else:
         every = Quantity("tokens recomputed", n)
-        call = Call("B", every, lambda r: pairs(r, "0", n), lambda _: every, workload.mla_prefill)
+        call = Call("B", every, lambda r: pairs(r, "0", n), lambda _: every, workload.mla_prefill, "1")
     return Phase(name, (call,), "B")
 
 
@@ -54,12 +58,12 @@ def last_step_phase(workload: Workload) -> Phase:
 
 def prefill_phase(workload: Workload) -> Phase:
     """P new tokens after K cached ones; a prefix shared by the batch is computed once."""
-    start = "K" if workload.cached_tokens else "0"
+    start, encodes = ("K", "") if workload.cached_tokens else ("0", "1")
     prefix = workload.shared_prefix_tokens
     if prefix > workload.cached_tokens:
         once = _span("1", start, "S", workload.mla_prefill)
-        return Phase("prefill", (once, _span("B", "S", "n", workload.mla_prefill)), "B")
-    return Phase("prefill", (_span("B", start, "n", workload.mla_prefill),), "B")
+        return Phase("prefill", (once, _span("B", "S", "n", workload.mla_prefill, encodes)), "B")
+    return Phase("prefill", (_span("B", start, "n", workload.mla_prefill, encodes),), "B")
 
 
 def answer_phase(workload: Workload) -> Phase:
@@ -70,12 +74,12 @@ def answer_phase(workload: Workload) -> Phase:
         call = Call("B", steps, lambda r: pairs(r, "n", end), lambda r: pairs(r, "n", end), workload.mla_decode)
     else:
         every = Quantity("tokens recomputed", "T*n + T*(T + 1)/2")
-        call = Call("B", every, lambda r: pairs(r, "n", end, recomputed=True), lambda _: every, workload.mla_prefill)
+        call = Call("B", every, lambda r: pairs(r, "n", end, recomputed=True), lambda _: every, workload.mla_prefill, "T")
     return Phase("answer", (call,), "B*T")
 
 
-def _span(times: str, start: str, end: str, mode: str) -> Call:
+def _span(times: str, start: str, end: str, mode: str, encodes: str = "") -> Call:
     """A prefill of the tokens after `start` up to `end`."""
     length = end if start == "0" else f"{end} - {start}"
     tokens = Quantity("new tokens", length)
-    return Call(times, tokens, lambda r: pairs(r, start, end), lambda r: touched(r, start, length), mode)
+    return Call(times, tokens, lambda r: pairs(r, start, end), lambda r: touched(r, start, length), mode, encodes)

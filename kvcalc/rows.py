@@ -66,12 +66,18 @@ def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
         "generate_tokens": workload.generate_tokens,
         "mla_decode": workload.mla_decode,
         "mla_prefill": workload.mla_prefill,
+        "state_dtype": workload.state_dtype if has_states(spec) else None,
     }
 
 
 def cache_dtype(spec: ModelSpec, workload: Workload) -> str:
     """The dtypes of what is stored: 'bf16', 'int8/int4' for K and V; a latent is neither and takes --dtype."""
     return "/".join(dict.fromkeys(workload.dtype_of(role) for role in stored_roles(spec) or ("kv",)))
+
+
+def has_states(spec: ModelSpec) -> bool:
+    """Whether a layer keeps a fixed state."""
+    return any(branch.memory.states() for _, branch in spec.branches(owners=True))
 
 
 def stored_roles(spec: ModelSpec) -> tuple[str, ...]:
@@ -125,6 +131,9 @@ KEYS = (
     "prefill_attention_flops",
     "last_step_attention_flops",
     "answer_attention_flops",
+    "state_dtype",
+    "state_bytes",
+    "encoder_tokens",
 )
 
 # What a row is about, what was asked of it, and what came out: every key is one of the three.
@@ -141,6 +150,7 @@ ASKED = (
     "mla_prefill",
     "shared_prefix_tokens",
     "generate_tokens",
+    "state_dtype",
 )
 RESULTS = tuple(key for key in KEYS if key not in LABELS and key not in ASKED)
 RATIOS = {"decode_intensity": ("decode_core_flops", "decode_cache_read_bytes")}  # one result over another

@@ -33,7 +33,8 @@ class Workload(NamedTuple):
     """Tokens, batch, dtypes and modes.
 
     n = context_tokens counts the token being processed; `cached_tokens` of them came before the prefill;
-    `generate_tokens` follow; `shared_prefix_tokens` are stored and computed once a batch.
+    `generate_tokens` follow; `shared_prefix_tokens` are stored and computed once a batch. `encoder_tokens` None: the
+    model's own fixed length, else as many as the context.
     """
 
     context_tokens: int
@@ -48,6 +49,8 @@ class Workload(NamedTuple):
     weight_dtype: str = "bf16"
     mla_decode: str = "absorbed"
     mla_prefill: str = "naive"
+    state_dtype: str = "fp32"
+    encoder_tokens: int | None = None
 
     def check(self) -> None:
         """Raise KvcalcError where a number is out of range, a word unknown, or two of them contradict each other."""
@@ -58,6 +61,7 @@ class Workload(NamedTuple):
             ("batch", self.batch, 1),
             ("generate_tokens", self.generate_tokens, 0),
             ("shared_prefix_tokens", s, 0),
+            ("encoder_tokens", self.encoder_tokens or 0, 0),
         ):
             if type(value) is not int or not least <= value <= MAX_TOKENS:
                 raise KvcalcError(f"{name}: {value!r} is not a whole number from {least} to {MAX_TOKENS:,}")
@@ -66,6 +70,7 @@ class Workload(NamedTuple):
             ("dtype_k", self.dtype_k or self.dtype, DTYPE_BITS),
             ("dtype_v", self.dtype_v or self.dtype, DTYPE_BITS),
             ("weight_dtype", self.weight_dtype, DTYPE_BITS),
+            ("state_dtype", self.state_dtype, DTYPE_BITS),
             ("mla_decode", self.mla_decode, MODES),
             ("mla_prefill", self.mla_prefill, MODES),
         ):
@@ -96,8 +101,8 @@ class Workload(NamedTuple):
         return self.context_tokens + self.generate_tokens
 
     def dtype_of(self, role: str) -> str:
-        """The dtype of a store's role: 'k', 'v', or 'kv' for what is neither."""
-        return {"k": self.dtype_k, "v": self.dtype_v}.get(role) or self.dtype
+        """The dtype of a role: 'k', 'v', 'kv' for what is neither, 'state', or 'conv', which is the cache's."""
+        return {"k": self.dtype_k, "v": self.dtype_v, "state": self.state_dtype}.get(role) or self.dtype
 
     def bits(self, role: str) -> int:
         """Bits per element of a store's role."""

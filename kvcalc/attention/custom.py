@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kvcalc.attention.memory import Store, Weights, Work
+from kvcalc.attention.memory import State, Store, Weights, Work
 
 
 class Custom(NamedTuple):
@@ -41,6 +41,10 @@ class Custom(NamedTuple):
     def stores(self) -> tuple[Store, ...]:
         """One store, neither K nor V."""
         return (Store("elements", self.elements_per_token, "kv", self.source),)
+
+    def states(self) -> tuple[State, ...]:
+        """None."""
+        return ()
 
     def work(self, mode: str) -> tuple[Work, ...]:
         """The config's work per pair and per token."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kvcalc.attention.memory import Store, Weights, Work
+from kvcalc.attention.memory import State, Store, Weights, Work
 
 SOURCE_MHA = "Attention Is All You Need (arXiv:1706.03762) sec. 3.2.2"
 SOURCE_GQA = "GQA (arXiv:2305.13245) sec. 2.2"
@@ -77,6 +77,10 @@ class Heads(NamedTuple):
         """K and V."""
         k, v = self._widths
         return (Store("K", f"{self._n_kv}{k}", "k", self.source), Store("V", f"{self._n_kv}{v}", "v", self.source))
+
+    def states(self) -> tuple[State, ...]:
+        """None."""
+        return ()
 
     def work(self, mode: str) -> tuple[Work, ...]:
         """Scores and values run over n_h heads, never n_kv: GQA saves memory, not FLOPs."""

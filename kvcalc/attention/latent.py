@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kvcalc.attention.memory import Store, Weights, Work
+from kvcalc.attention.memory import State, Store, Weights, Work
 
 SOURCE = "DeepSeek-V2 (arXiv:2405.04434) sec. 2.1, Table 1"
 SOURCE_ABSORBED = "DeepSeek-V2 (arXiv:2405.04434) sec. 2.1.2: W^UK absorbed into W^UQ, W^UV into W^O"
@@ -63,6 +63,10 @@ class Latent(NamedTuple):
         """The latent and the RoPE key."""
         latent = Store("latent", "d_c", "kv", SOURCE)
         return (latent, Store("RoPE key", "d_h^R", "kv", SOURCE)) if self.qk_rope_head_dim else (latent,)
+
+    def states(self) -> tuple[State, ...]:
+        """None."""
+        return ()
 
     def work(self, mode: str) -> tuple[Work, ...]:
         """Naive work is per key re-expanded; absorbed work is per new token."""

@@ -19,10 +19,24 @@ class Store(NamedTuple):
     source: str
 
 
+class State(NamedTuple):
+    """Elements that one sequence keeps in one layer, however long it is.
+
+    `role` decides their dtype: 'state', a recurrent state, or 'conv', columns of a short convolution.
+    """
+
+    name: str
+    formula: str
+    role: str
+    source: str
+
+
 class Work(NamedTuple):
     """FLOPs of one matmul of a layer: per (query, key) pair, per token, or per key re-expanded.
 
-    `writes` marks the work of making what is stored: a layer that shares another's memory does not do it.
+    `writes` marks the work of making what is stored: a layer that shares another's memory does not do it, and one
+    that reads an encoder's does it once for each of the encoder's tokens. `mixes` marks the update and the reading of
+    a fixed state, which stand to tokens as scores and values stand to pairs.
     """
 
     name: str
@@ -30,6 +44,12 @@ class Work(NamedTuple):
     formula: str
     source: str
     writes: bool = False
+    mixes: bool = False
+
+    @property
+    def core(self) -> bool:
+        """Whether it belongs to the core of attention; the rest are projections."""
+        return self.per == "pair" or self.mixes
 
 
 class Weights(NamedTuple):
@@ -73,6 +93,10 @@ class Memory(Protocol):
 
     def stores(self) -> tuple[Store, ...]:
         """What one token leaves behind."""
+        ...
+
+    def states(self) -> tuple[State, ...]:
+        """What one sequence keeps beside its tokens."""
         ...
 
     def work(self, mode: str) -> tuple[Work, ...]:

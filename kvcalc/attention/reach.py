@@ -1,24 +1,29 @@
 """Reach: which past tokens a query sees, and so how many must be kept. Knows nothing of heads.
 
-Each reach gives six formulas, n counting the token being processed:
+Each reach gives formulas, n counting the token being processed:
     seen        keys that token n attends to, itself included
     kept        tokens held in the cache while token n is processed
     pairs       F(n): (query, key) pairs of a causal prefill of n tokens, the sum of seen(1..n)
     recomputed  the sum of pairs(1..n): what n steps without a cache attend to
     touched     distinct keys that a call over s new tokens after p cached ones reads
     receptive   tokens one layer adds to the receptive field, '' where it is unbounded or blocked
+    stored      what a new token adds to the cache, of the e elements that a token leaves
+    shared      of t tokens kept, those that belong to a prefix of S tokens common to the batch
 Every one is checked against a brute-force mask in tests/test_reach.py.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kvcalc.quantity import Quantity
 
+if TYPE_CHECKING:
+    from kvcalc.quantity import Symbols
+
 
 class Rules(NamedTuple):
-    """The six formulas of one reach, and where they are stated."""
+    """The formulas of one reach, and where they are stated."""
 
     seen: str
     kept: str
@@ -27,6 +32,35 @@ class Rules(NamedTuple):
     touched: str
     receptive: str
     source: str
+    stored: str = "e"
+    shared: str = "max(0, t - (n - S))"
+
+
+class Reach(Protocol):
+    """The second axis. Implementations are plain frozen tuples."""
+
+    @property
+    def kind(self) -> str:
+        """Its word in files."""
+        ...
+
+    @property
+    def rules(self) -> Rules:
+        """Its formulas."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """As tables show it: full, SWA-4096, chunk-8192."""
+        ...
+
+    def _asdict(self) -> dict[str, Any]:
+        """Its fields, as any named tuple gives them."""
+        ...
+
+    def symbols(self) -> Symbols:
+        """The numbers of its symbols."""
+        ...
 
 
 FULL = Rules(
@@ -144,9 +178,6 @@ class Chunk(NamedTuple):
         return {"C": self.attention_chunk_size}
 
 
-Reach = Full | Window | Chunk
-
-
 def seen(reach: Reach, n: str = "n") -> Quantity:
     """Keys the token at position `n` attends to."""
     return _at("keys seen by token n", reach.rules.seen, reach, {"n": n})
@@ -171,6 +202,19 @@ def pairs(reach: Reach, p: str, n: str, *, recomputed: bool = False) -> Quantity
         return upper._replace(name=name)
     lower = _at(f"{name} up to {p}", formula, reach, {"n": p})
     return Quantity(name, "F_n - F_p", {"F_n": upper, "F_p": lower})
+
+
+def stored(reach: Reach, elements: Quantity) -> Quantity:
+    """What one new token adds to the cache."""
+    if reach.rules.stored == "e":
+        return elements
+    return Quantity(elements.name, reach.rules.stored, {**reach.symbols(), "e": elements}, reach.rules.source)
+
+
+def shared(reach: Reach, n: str, tokens: Quantity) -> Quantity:
+    """Of the tokens kept at position `n`, those of the prefix that the batch shares."""
+    found = _at("kept tokens of the shared prefix", reach.rules.shared, reach, {"n": n})
+    return found._replace(symbols={**found.symbols, "t": tokens}, source="")
 
 
 def _at(name: str, formula: str, reach: Reach, at: dict[str, str]) -> Quantity:

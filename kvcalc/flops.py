@@ -1,0 +1,144 @@
+"""The matmuls of a phase over all layers: core and projections of attention, MLPs, the rest, the logits.
+
+    FLOPs = sum over layers:  work per pair x pairs + work per token x tokens
+
+A matmul of one multiply-add is 2 FLOPs; only matmuls count. Totals are the batch's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.model import branches_of, feedforwards_of
+from kvcalc.quantity import Part, Quantity, Total
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.model import Branch, Extra, LayerGroup, ModelSpec
+    from kvcalc.phases import Call, Phase
+    from kvcalc.quantity import Node, Symbols
+
+ENCODER_TOKENS = Quantity("encoder tokens", "encoder_tokens")
+SOURCE_BOTH_WAYS = "an encoder has no causal mask: every token sees every token"
+
+
+def flops(spec: ModelSpec, phase: Phase) -> dict[str, Node]:
+    """core: all that grows with pairs, and the mixing of states. projection: the other matmuls of attention.
+
+    attention is both, model everything; an encoder's layers count where a phase runs them.
+    """
+    stacks = _stacks(spec)
+    core = Total(f"{phase.name}_core_flops", tuple(p for s in stacks for p in _attention(s, phase, core=True)))
+    projection = Total(
+        f"{phase.name}_projection_flops", tuple(p for s in stacks for p in _attention(s, phase, core=False))
+    )
+    both = (
+        Part(1, "attention core", Quantity("", core.name)),
+        Part(1, "attention projections", Quantity("", projection.name)),
+    )
+    attention = Total(
+        f"{phase.name}_attention_flops",
+        (Part(1, "core", Quantity("", core.name)), Part(1, "projections", Quantity("", projection.name))),
+    )
+    rest = [part for stack in stacks for part in (*_feedforwards(stack, phase), *_extras(stack, phase))]
+    outside = (*_embedding(spec, phase), Part(1, "lm_head", _lm_head(spec, phase)))
+    model = Total(f"{phase.name}_model_flops", (*both, *rest, *outside))
+    return {total.name: total for total in (core, projection, attention, model)}
+
+
+class Stack(NamedTuple):
+    """Layers that run over the same tokens: the decoder's or the encoder's."""
+
+    name: str
+    hidden_size: int
+    groups: tuple[LayerGroup, ...]
+    extras: tuple[Extra, ...]
+
+    def runs(self, phase: Phase) -> Iterator[tuple[Call, str, Quantity]]:
+        """The calls that run it, how often each does so, and over how many tokens."""
+        for call in phase.calls:
+            if not self.name:
+                yield call, call.times, call.tokens
+            elif call.encodes:
+                yield call, f"{call.times}*{call.encodes}", ENCODER_TOKENS
+
+
+def _stacks(spec: ModelSpec) -> list[Stack]:
+    decoder = Stack("", spec.hidden_size, spec.groups, spec.extras)
+    encoder = spec.encoder
+    if encoder is None:
+        return [decoder]
+    return [decoder, Stack("encoder ", encoder.hidden_size, encoder.groups, encoder.extras)]
+
+
+def _attention(stack: Stack, phase: Phase, *, core: bool) -> Iterator[Part]:
+    for layers, branch in branches_of(stack.groups):
+        symbols = {**branch.memory.symbols(), "d": stack.hidden_size}
+        inner = []
+        for call, times, tokens in stack.runs(phase):
+            amounts = _amounts(branch, call, tokens, encoder=bool(stack.name))
+            for work in branch.memory.work("naive" if stack.name else call.mode):
+                if work.core is not core or (work.writes and branch.shares_kv):
+                    continue
+                if work.writes and branch.reach.kind == "encoder":
+                    if call.encodes:
+                        often = f"{call.times}*{call.encodes}"
+                        inner.append(_times(often, work.name, work.per, work.formula, symbols, work.source, ENCODER_TOKENS))
+                    continue
+                inner.append(_times(times, work.name, work.per, work.formula, symbols, work.source, amounts[work.per]))
+        if inner:
+            yield Part(layers, f"{stack.name}{branch.label} layer", Total("", tuple(inner)))
+
+
+def _amounts(branch: Branch, call: Call, tokens: Quantity, *, encoder: bool) -> dict[str, Quantity]:
+    """How many pairs, tokens and keys re-expanded a layer works on in one call."""
+    if encoder:
+        pairs = Quantity("pairs", "s*s", {"s": tokens}, SOURCE_BOTH_WAYS)
+        return {"pair": pairs, "token": tokens, "key": tokens}
+    return {"pair": call.pairs(branch.reach), "token": tokens, "key": call.touched(branch.reach)}
+
+
+def _times(
+    times: str, name: str, per: str, formula: str, symbols: Symbols, source: str, amount: Quantity
+) -> Part:
+    work = Quantity(f"FLOPs per {per}", formula, symbols, source)
+    return Part(1, name, Quantity(name, f"{times}*w*x", {"w": work, "x": amount}))
+
+
+def _feedforwards(stack: Stack, phase: Phase) -> Iterator[Part]:
+    for layers, feedforward in feedforwards_of(stack.groups):
+        symbols = {**feedforward.symbols(), "d": stack.hidden_size}
+        for work in feedforward.flops():
+            for _, times, tokens in stack.runs(phase):
+                part = _times(times, stack.name + work.name, "token", work.formula, symbols, work.source, tokens)
+                yield part._replace(times=layers)
+
+
+def _extras(stack: Stack, phase: Phase) -> Iterator[Part]:
+    inside = [(group.layers, extra) for group in stack.groups for extra in group.layer.extras]
+    for layers, extra in (*inside, *((1, extra) for extra in stack.extras)):
+        if extra.work_per_token == "0":
+            continue
+        symbols = {**dict(extra.constants), "d": stack.hidden_size}
+        for _, times, tokens in stack.runs(phase):
+            part = _times(times, extra.name, "token", extra.work_per_token, symbols, extra.source, tokens)
+            yield part._replace(times=layers)
+
+
+def _embedding(spec: ModelSpec, phase: Phase) -> Iterator[Part]:
+    """Projections from and to an embedding of another size; the lookup itself is no matmul."""
+    if not spec.embedding_size:
+        return
+    for name in ("embedding projection in", "embedding projection out"):
+        for call in phase.calls:
+            symbols: Symbols = {"d": spec.hidden_size, "d_w": spec.embedding_size, "x": call.tokens}
+            yield Part(1, name, Quantity(name, f"{call.times}*2*d*d_w*x", symbols, "OPT word_embed_proj_dim"))
+
+
+def _lm_head(spec: ModelSpec, phase: Phase) -> Quantity:
+    width = {"d_w": spec.embedding_size} if spec.embedding_size else {"d": spec.hidden_size}
+    symbols = {**width, "V": spec.vocab_size}
+    return Quantity(
+        "lm_head", f"2*{next(iter(width))}*V*{phase.logits}", symbols, "logits of the last token of each sequence"
+    )

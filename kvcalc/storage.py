@@ -1,0 +1,162 @@
+"""What a model's layers keep: elements and bytes a token and in all, fixed states, and what a decode step reads.
+
+    cache = sum over layers that own memory:  elements per token x tokens kept(n) + fixed state
+
+Totals are the batch's, but what a new token leaves is one sequence's. Bytes are bits rounded up once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.attention.reach import kept, seen, shared, stored
+from kvcalc.quantity import Part, Quantity, Total
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvcalc.attention.memory import Memory, State, Store
+    from kvcalc.model import Branch, ModelSpec
+    from kvcalc.quantity import Node
+    from kvcalc.workload import Workload
+
+NO_CACHE = Quantity("nothing is cached", "0", {}, "--kv-cache off: every step recomputes all tokens before it")
+NO_STATE = Quantity("nothing is kept", "0", {}, "no layer keeps a fixed state")
+
+
+def storage(spec: ModelSpec, workload: Workload) -> dict[str, Node]:
+    """What is stored, by row key."""
+    elements, bits = Elements(spec), Bits(spec, workload)
+    if not workload.kv_cache:
+        return dict.fromkeys(
+            (
+                "cache_elements_per_token",
+                "cache_bytes_per_token",
+                "state_elements",
+                "state_bytes",
+                "cache_elements",
+                "cache_bytes",
+            ),
+            NO_CACHE,
+        )
+    return {
+        "cache_elements_per_token": _of_a_token(spec, elements),
+        "cache_bytes_per_token": _bytes(_of_a_token(spec, bits)),
+        "state_elements": _fixed(spec, elements) or NO_STATE,
+        "state_bytes": _bytes(_fixed(spec, bits) or NO_STATE),
+        "cache_elements": _kept(spec, workload, elements, "n"),
+        "cache_bytes": cache_bytes(spec, workload, "n"),
+    }
+
+
+def cache_bytes(spec: ModelSpec, workload: Workload, n: str) -> Node:
+    """Bytes the batch keeps while token n is processed."""
+    return _bytes(_kept(spec, workload, Bits(spec, workload), n)) if workload.kv_cache else NO_CACHE
+
+
+def read_bytes(spec: ModelSpec, workload: Workload) -> Node:
+    """What the decode step reads: cache rows once per layer that reads them, shared memory too, and every state."""
+    if not workload.kv_cache:
+        return NO_CACHE
+    bits = Bits(spec, workload)
+    rows = [
+        _part(layers, branch, "bits read", "B*b*t", {"b": bits.of_a_token(branch.memory), "t": seen(branch.reach)})
+        for layers, branch in spec.branches()
+        if branch.memory.stores()
+    ]
+    return _bytes(_with_fixed("bits read", rows, _fixed(spec, bits)))
+
+
+class Elements(NamedTuple):
+    """Counts elements."""
+
+    spec: ModelSpec
+    symbol: str = "e"
+
+    def of_a_token(self, memory: Memory) -> Node:
+        """What one token leaves in one layer."""
+        symbols = {**memory.symbols(), "d": self.spec.hidden_size}
+        return Quantity("elements per token", memory.elements_formula, symbols, memory.source)
+
+    def of_a_sequence(self, memory: Memory) -> Node:
+        """What one sequence keeps in one layer, whatever its length."""
+        return _sum("elements of the state", memory, self.spec, [(state, "e") for state in memory.states()])
+
+
+class Bits(NamedTuple):
+    """Counts bits, each store and state at its own dtype."""
+
+    spec: ModelSpec
+    workload: Workload
+    symbol: str = "b"
+
+    def of_a_token(self, memory: Memory) -> Node:
+        """What one token leaves in one layer, K and V at their own dtypes."""
+        stores = [(store, f"{self.workload.bits(store.role)}*e") for store in memory.stores()]
+        return _sum("bits per token", memory, self.spec, stores)
+
+    def of_a_sequence(self, memory: Memory) -> Node:
+        """What one sequence keeps in one layer, whatever its length."""
+        states = [(state, f"{self.workload.bits(state.role)}*e") for state in memory.states()]
+        return _sum("bits of the state", memory, self.spec, states)
+
+
+def _sum(name: str, memory: Memory, spec: ModelSpec, parts: Sequence[tuple[Store | State, str]]) -> Total:
+    """Each store or state by a formula of its elements e."""
+    symbols = {**memory.symbols(), "d": spec.hidden_size}
+    return Total(
+        name,
+        tuple(
+            Part(1, part.name, Quantity(part.name, formula, {"e": Quantity("elements", part.formula, symbols, part.source)}))
+            for part, formula in parts
+        ),
+    )
+
+
+def _of_a_token(spec: ModelSpec, count: Elements | Bits) -> Total:
+    """What one new token stores, all layers."""
+    parts = [
+        Part(layers, f"{branch.label} layer", stored(branch.reach, count.of_a_token(branch.memory)))
+        for layers, branch in spec.branches(owners=True)
+        if branch.memory.stores()
+    ]
+    return Total("stored", tuple(parts))
+
+
+def _fixed(spec: ModelSpec, count: Elements | Bits) -> Total | None:
+    """What the batch keeps whatever its length; None where no layer has a state."""
+    parts = [
+        _part(layers, branch, "state", f"B*{count.symbol}", {count.symbol: count.of_a_sequence(branch.memory)})
+        for layers, branch in spec.branches(owners=True)
+        if branch.memory.states()
+    ]
+    return Total("fixed states", tuple(parts)) if parts else None
+
+
+def _kept(spec: ModelSpec, workload: Workload, count: Elements | Bits, n: str) -> Node:
+    """What the batch keeps while token n is processed; a shared prefix is kept once."""
+    parts = []
+    for layers, branch in spec.branches(owners=True):
+        if not branch.memory.stores():
+            continue
+        tokens = kept(branch.reach, n)
+        symbols: dict[str, int | Node] = {count.symbol: count.of_a_token(branch.memory), "t": tokens}
+        formula = f"B*{count.symbol}*t"
+        if workload.shared_prefix_tokens:
+            formula = f"{count.symbol}*(u + B*(t - u))"
+            symbols["u"] = shared(branch.reach, n, tokens)
+        parts.append(_part(layers, branch, "kept", formula, symbols))
+    return _with_fixed("kept", parts, _fixed(spec, count))
+
+
+def _with_fixed(name: str, parts: list[Part], fixed: Total | None) -> Total:
+    return Total(name, (*parts, *([Part(1, "fixed states", fixed)] if fixed else [])))
+
+
+def _part(layers: int, branch: Branch, name: str, formula: str, symbols: dict[str, int | Node]) -> Part:
+    """So many layers of one kind."""
+    return Part(layers, f"{branch.label} layer", Quantity(name, formula, symbols))
+
+
+def _bytes(bits: Node) -> Quantity:
+    return Quantity("bytes", "ceil_div(bits, 8)", {"bits": bits})
