@@ -112,8 +112,8 @@ def _encoder_tokens(spec: ModelSpec, workload: Workload) -> Node | None:
         return None
     if workload.encoder_tokens is not None:
         return Quantity("", str(workload.encoder_tokens), {}, "--encoder-tokens")
-    if spec.encoder and spec.encoder.tokens:
-        return Quantity("", str(spec.encoder.tokens), {}, "the config's fixed length")
+    if spec.encoder_tokens:
+        return Quantity("", str(spec.encoder_tokens), {}, "the config's fixed length")
     return Quantity("", "n", {}, "as many as the context; --encoder-tokens sets another number")
 
 

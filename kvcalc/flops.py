@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.model import branches_of, feedforwards_of
+from kvcalc.model import NOTHING, branches_of, feedforwards_of
 from kvcalc.quantity import Part, Quantity, Total
 
 if TYPE_CHECKING:
@@ -74,21 +74,33 @@ def _stacks(spec: ModelSpec) -> list[Stack]:
 
 def _attention(stack: Stack, phase: Phase, *, core: bool) -> Iterator[Part]:
     for layers, branch in branches_of(stack.groups):
-        symbols = {**branch.memory.symbols(), "d": stack.hidden_size}
-        inner = []
-        for call, times, tokens in stack.runs(phase):
-            amounts = _amounts(branch, call, tokens, encoder=bool(stack.name))
-            for work in branch.memory.work("naive" if stack.name else call.mode):
-                if work.core is not core or (work.writes and branch.shares_kv):
-                    continue
-                if work.writes and branch.reach.kind == "encoder":
-                    if call.encodes:
-                        often = f"{call.times}*{call.encodes}"
-                        inner.append(_times(often, work.name, work.per, work.formula, symbols, work.source, ENCODER_TOKENS))
-                    continue
-                inner.append(_times(times, work.name, work.per, work.formula, symbols, work.source, amounts[work.per]))
+        inner = [
+            part
+            for call, times, tokens in stack.runs(phase)
+            for part in _work(stack, branch, call, times, tokens)
+            if part.core is core
+        ]
         if inner:
-            yield Part(layers, f"{stack.name}{branch.label} layer", Total("", tuple(inner)))
+            yield Part(layers, f"{stack.name}{branch.label} layer", Total("", tuple(p.part for p in inner)))
+
+
+class Matmul(NamedTuple):
+    """One matmul of a layer in a call, and whether it belongs to the core."""
+
+    core: bool
+    part: Part
+
+
+def _work(stack: Stack, branch: Branch, call: Call, times: str, tokens: Quantity) -> Iterator[Matmul]:
+    symbols = {**branch.memory.symbols(), "d": stack.hidden_size}
+    amounts = _amounts(branch, call, tokens, encoder=bool(stack.name))
+    for work in branch.memory.work("naive" if stack.name else call.mode):
+        amount, often = amounts[work.per], times
+        if work.writes and branch.reach.kind == "encoder":  # once for each token of the encoder, where it runs
+            amount, often = ENCODER_TOKENS, f"{call.times}*{call.encodes}" if call.encodes else ""
+        if often and not (work.writes and branch.shares_kv):
+            part = _times(often, work.name, work.per, work.formula, symbols, work.source, amount)
+            yield Matmul(work.core, part)
 
 
 def _amounts(branch: Branch, call: Call, tokens: Quantity, *, encoder: bool) -> dict[str, Quantity]:
@@ -99,9 +111,7 @@ def _amounts(branch: Branch, call: Call, tokens: Quantity, *, encoder: bool) -> 
     return {"pair": call.pairs(branch.reach), "token": tokens, "key": call.touched(branch.reach)}
 
 
-def _times(
-    times: str, name: str, per: str, formula: str, symbols: Symbols, source: str, amount: Quantity
-) -> Part:
+def _times(times: str, name: str, per: str, formula: str, symbols: Symbols, source: str, amount: Quantity) -> Part:
     work = Quantity(f"FLOPs per {per}", formula, symbols, source)
     return Part(1, name, Quantity(name, f"{times}*w*x", {"w": work, "x": amount}))
 
@@ -118,7 +128,7 @@ def _feedforwards(stack: Stack, phase: Phase) -> Iterator[Part]:
 def _extras(stack: Stack, phase: Phase) -> Iterator[Part]:
     inside = [(group.layers, extra) for group in stack.groups for extra in group.layer.extras]
     for layers, extra in (*inside, *((1, extra) for extra in stack.extras)):
-        if extra.work_per_token == "0":
+        if extra.work_per_token == NOTHING:
             continue
         symbols = {**dict(extra.constants), "d": stack.hidden_size}
         for _, times, tokens in stack.runs(phase):

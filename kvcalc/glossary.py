@@ -47,4 +47,7 @@ MEANINGS = {
     "prefill_attention_flops": "FLOPs of the prefill in attention, core and projections; all sequences",
     "last_step_attention_flops": "decode_attention_flops of the answer's last token; FLOPs, all sequences",
     "answer_attention_flops": "decode_attention_flops summed over the answer's tokens; FLOPs, all sequences",
+    "state_dtype": "dtype of recurrent states; null where no layer keeps one",
+    "state_bytes": "bytes of fixed state, a part of cache_bytes; all sequences",
+    "encoder_tokens": "tokens that cross attention reads, one sequence; null where no layer does",
 }

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from kvcalc.feedforward import FeedForward
 
 
+NOTHING = "0"  # a formula
+
+
 class Branch(NamedTuple):
     """One choice on each axis. `shares_kv`: it reads the memory of the nearest earlier layer of its like."""
 
@@ -39,7 +42,7 @@ class Extra(NamedTuple):
 
     name: str
     parameters: str
-    work_per_token: str = "0"
+    work_per_token: str = NOTHING
     constants: tuple[tuple[str, int], ...] = ()
     source: str = ""
 
@@ -68,14 +71,12 @@ class LayerGroup(NamedTuple):
 class EncoderSpec(NamedTuple):
     """The stack that reads the input of an encoder-decoder: its layers attend both ways and cache nothing.
 
-    `tokens`: its fixed length, 0 where the workload says. Without groups its output is given, a vision tower's say,
-    and its weights and its work are another model's. `norms` are those around the stack.
+    `norms` are those around the stack, `position_embeddings` learned rows.
     """
 
     hidden_size: int
     groups: tuple[LayerGroup, ...]
     norm: str
-    tokens: int = 0
     norms: int = 0
     position_embeddings: int = 0
     extras: tuple[Extra, ...] = ()
@@ -86,7 +87,10 @@ class ModelSpec(NamedTuple):
 
     `norm` is 'rmsnorm' (weights), 'layernorm' (weights and biases) or 'unweighted'. `position_embeddings` counts
     learned rows. `embedding_size` differs from hidden_size where the embedding is projected (OPT-350m).
-    `max_position_embeddings` 0: none stated. `left_out` names what the file holds and is not counted.
+    `max_position_embeddings` 0: none stated. `state_dtype` is the recurrent states', '' where the config does not say:
+    fp32. `encoder_tokens` is the fixed length of what cross attention reads, 0 where the workload says; without an
+    `encoder` that is another model's output, a vision tower's say. `left_out` names what the file holds and is not
+    counted.
     """
 
     name: str
@@ -105,6 +109,8 @@ class ModelSpec(NamedTuple):
     left_out: str = ""
     extras: tuple[Extra, ...] = ()
     encoder: EncoderSpec | None = None
+    encoder_tokens: int = 0
+    state_dtype: str = ""
 
     @property
     def layers(self) -> int:

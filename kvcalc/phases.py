@@ -74,7 +74,9 @@ def answer_phase(workload: Workload) -> Phase:
         call = Call("B", steps, lambda r: pairs(r, "n", end), lambda r: pairs(r, "n", end), workload.mla_decode)
     else:
         every = Quantity("tokens recomputed", "T*n + T*(T + 1)/2")
-        call = Call("B", every, lambda r: pairs(r, "n", end, recomputed=True), lambda _: every, workload.mla_prefill, "T")
+        call = Call(
+            "B", every, lambda r: pairs(r, "n", end, recomputed=True), lambda _: every, workload.mla_prefill, "T"
+        )
     return Phase("answer", (call,), "B*T")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kvcalc.workload import Workload
 
     Value: TypeAlias = "str | int | float | None"
-    Column: TypeAlias = Value | list[Value]
+    Column: TypeAlias = Value | list[Any]
     Record: TypeAlias = Mapping[str, Value]
 
 Row = dict[str, "str | int | float | None"]
@@ -66,13 +66,18 @@ def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
         "generate_tokens": workload.generate_tokens,
         "mla_decode": workload.mla_decode,
         "mla_prefill": workload.mla_prefill,
-        "state_dtype": workload.state_dtype if has_states(spec) else None,
+        "state_dtype": state_dtype(spec, workload) if has_states(spec) else None,
     }
 
 
 def cache_dtype(spec: ModelSpec, workload: Workload) -> str:
     """The dtypes of what is stored: 'bf16', 'int8/int4' for K and V; a latent is neither and takes --dtype."""
     return "/".join(dict.fromkeys(workload.dtype_of(role) for role in stored_roles(spec) or ("kv",)))
+
+
+def state_dtype(spec: ModelSpec, workload: Workload) -> str:
+    """The dtype of recurrent states: as asked, else the config's, else fp32; convolutions keep the cache's."""
+    return workload.state_dtype or spec.state_dtype or "fp32"
 
 
 def has_states(spec: ModelSpec) -> bool:

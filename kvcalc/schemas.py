@@ -18,6 +18,7 @@ WORDS: dict[str, dict[str, Any]] = {
     "kv_cache": {"enum": ["on", "off"]},
     "mla_decode": {"enum": ["absorbed", "naive"]},
     "mla_prefill": {"enum": ["absorbed", "naive"]},
+    "state_dtype": {"type": ["string", "null"]},
 }
 FRACTIONS = ("cache_ratio", "decode_intensity")
 

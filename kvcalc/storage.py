@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.attention.reach import kept, seen, shared, stored
 from kvcalc.quantity import Part, Quantity, Total
+from kvcalc.rows import state_dtype
+from kvcalc.workload import DTYPE_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,18 +99,23 @@ class Bits(NamedTuple):
 
     def of_a_sequence(self, memory: Memory) -> Node:
         """What one sequence keeps in one layer, whatever its length."""
-        states = [(state, f"{self.workload.bits(state.role)}*e") for state in memory.states()]
+        recurrent = DTYPE_BITS[state_dtype(self.spec, self.workload)]
+        states = [
+            (state, f"{recurrent if state.role == 'state' else self.workload.bits(state.role)}*e")
+            for state in memory.states()
+        ]
         return _sum("bits of the state", memory, self.spec, states)
 
 
 def _sum(name: str, memory: Memory, spec: ModelSpec, parts: Sequence[tuple[Store | State, str]]) -> Total:
     """Each store or state by a formula of its elements e."""
     symbols = {**memory.symbols(), "d": spec.hidden_size}
+    elements = [Quantity("elements", part.formula, symbols, part.source) for part, _ in parts]
     return Total(
         name,
         tuple(
-            Part(1, part.name, Quantity(part.name, formula, {"e": Quantity("elements", part.formula, symbols, part.source)}))
-            for part, formula in parts
+            Part(1, part.name, Quantity(part.name, formula, {"e": element}))
+            for (part, formula), element in zip(parts, elements, strict=True)
         ),
     )
 

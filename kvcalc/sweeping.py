@@ -158,7 +158,7 @@ def _blocks(plan: Plan, evaluate: Evaluate) -> Iterator[Block]:
     spec, workload = plan.asked.spec, plan.workload
     quantities = formulas(spec, workload)
     itself = plan.reference == plan.asked
-    base = {"cache_bytes": formulas(plan.reference.spec, workload)["cache_bytes"]}
+    base = {key: formulas(plan.reference.spec, workload)[key] for key in ("encoder_tokens", "cache_bytes")}
     for rows, across in _tiles(len(plan.asked.contexts), len(plan.batches)):
         contexts, batches = plan.asked.contexts[rows], plan.batches[across]
         found = evaluate(quantities, workload.scope(), contexts, batches)

@@ -34,7 +34,7 @@ class Workload(NamedTuple):
 
     n = context_tokens counts the token being processed; `cached_tokens` of them came before the prefill;
     `generate_tokens` follow; `shared_prefix_tokens` are stored and computed once a batch. `encoder_tokens` None: the
-    model's own fixed length, else as many as the context.
+    model's own fixed length, else as many as the context. `state_dtype` '': the model's own, else fp32.
     """
 
     context_tokens: int
@@ -49,7 +49,7 @@ class Workload(NamedTuple):
     weight_dtype: str = "bf16"
     mla_decode: str = "absorbed"
     mla_prefill: str = "naive"
-    state_dtype: str = "fp32"
+    state_dtype: str = ""
     encoder_tokens: int | None = None
 
     def check(self) -> None:
@@ -70,7 +70,7 @@ class Workload(NamedTuple):
             ("dtype_k", self.dtype_k or self.dtype, DTYPE_BITS),
             ("dtype_v", self.dtype_v or self.dtype, DTYPE_BITS),
             ("weight_dtype", self.weight_dtype, DTYPE_BITS),
-            ("state_dtype", self.state_dtype, DTYPE_BITS),
+            ("state_dtype", self.state_dtype or self.dtype, DTYPE_BITS),
             ("mla_decode", self.mla_decode, MODES),
             ("mla_prefill", self.mla_prefill, MODES),
         ):
@@ -101,8 +101,8 @@ class Workload(NamedTuple):
         return self.context_tokens + self.generate_tokens
 
     def dtype_of(self, role: str) -> str:
-        """The dtype of a role: 'k', 'v', 'kv' for what is neither, 'state', or 'conv', which is the cache's."""
-        return {"k": self.dtype_k, "v": self.dtype_v, "state": self.state_dtype}.get(role) or self.dtype
+        """The dtype of a role: 'k', 'v', or the cache's for what is neither."""
+        return {"k": self.dtype_k, "v": self.dtype_v}.get(role) or self.dtype
 
     def bits(self, role: str) -> int:
         """Bits per element of a store's role."""

@@ -6,7 +6,7 @@ import pytest
 
 from builders import heads, model, value
 from kvcalc.attention.latent import Latent
-from kvcalc.attention.reach import Full, Window
+from kvcalc.attention.reach import Full, Reach, Window
 from kvcalc.comparison import compare
 from kvcalc.errors import KvcalcError
 from kvcalc.model import Branch
@@ -82,7 +82,8 @@ def test_a_rebuilt_memory_keeps_reach_and_sharing() -> None:
     )
     rebuilt, _ = rebuild(spec, parse_variants("mla-16+4")[0])
     kept = [(b.reach, b.shares_kv) for group in rebuilt.groups for b in group.layer.branches]
-    assert kept == [(Window(10), False), (Full(), False), (Full(), True)]
+    expected: list[tuple[Reach, bool]] = [(Window(10), False), (Full(), False), (Full(), True)]
+    assert kept == expected
     assert value(rebuilt, "cache_elements", Workload(100)) == 20 * 10 + 20 * 100
 
 

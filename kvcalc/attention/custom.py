@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from kvcalc.attention.memory import State, Store, Weights, Work
 
+NOTHING = "0"
+
 
 class Custom(NamedTuple):
     """What one token leaves and what it costs, as formulas over `constants` and d, the hidden size."""
@@ -18,6 +20,7 @@ class Custom(NamedTuple):
     name: str = "custom"
     source: str = "the config's own formula"
     kind: str = "custom"
+    state_elements: str = NOTHING
 
     @property
     def label(self) -> str:
@@ -39,12 +42,16 @@ class Custom(NamedTuple):
         return dict(self.constants)
 
     def stores(self) -> tuple[Store, ...]:
-        """One store, neither K nor V."""
+        """One store, neither K nor V, where a token leaves anything."""
+        if self.elements_per_token == NOTHING:
+            return ()
         return (Store("elements", self.elements_per_token, "kv", self.source),)
 
     def states(self) -> tuple[State, ...]:
-        """None."""
-        return ()
+        """The config's fixed state, where it has one."""
+        if self.state_elements == NOTHING:
+            return ()
+        return (State("state", self.state_elements, "state", self.source),)
 
     def work(self, mode: str) -> tuple[Work, ...]:
         """The config's work per pair and per token."""

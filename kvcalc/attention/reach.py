@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from kvcalc.quantity import Quantity
 
 if TYPE_CHECKING:
-    from kvcalc.quantity import Symbols
+    from kvcalc.quantity import Node, Symbols
 
 
 class Rules(NamedTuple):
@@ -204,7 +204,7 @@ def pairs(reach: Reach, p: str, n: str, *, recomputed: bool = False) -> Quantity
     return Quantity(name, "F_n - F_p", {"F_n": upper, "F_p": lower})
 
 
-def stored(reach: Reach, elements: Quantity) -> Quantity:
+def stored(reach: Reach, elements: Node) -> Node:
     """What one new token adds to the cache."""
     if reach.rules.stored == "e":
         return elements

@@ -96,6 +96,23 @@ DtypeVOption = Annotated[
 WeightDtypeOption = Annotated[
     str, typer.Option("--weight-dtype", metavar="DTYPE", help="Of the weights.", autocompletion=complete_dtype)
 ]
+StateDtypeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--state-dtype",
+        metavar="DTYPE",
+        help="Of recurrent states. Default: the config's own, else fp32.",
+        autocompletion=complete_dtype,
+    ),
+]
+EncoderTokensOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder-tokens",
+        metavar=TOKENS,
+        help="What cross attention reads. Default: the config's fixed length, else the context; 0: none.",
+    ),
+]
 MlaDecodeOption = Annotated[
     Literal["absorbed", "naive"], typer.Option("--mla-decode", help="How decode attends over latents.")
 ]
@@ -119,6 +136,8 @@ def make_request(
     weight_dtype: WeightDtypeOption = "bf16",
     mla_decode: MlaDecodeOption = "absorbed",
     mla_prefill: MlaPrefillOption = "naive",
+    state_dtype: StateDtypeOption = None,
+    encoder_tokens: EncoderTokensOption = None,
 ) -> kvcalc.Request:
     """Read the options as typed. Raises KvcalcError where they contradict each other."""
     return kvcalc.parse_request(locals())

@@ -12,23 +12,13 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from kvcalc.attention.heads import Heads
-from kvcalc.attention.latent import Latent
-from kvcalc.attention.reach import Chunk, Full, Window
-from kvcalc.feedforward import Dense, Experts
-from kvcalc.model import Branch, Layer, LayerGroup, ModelSpec, runs
+from kvcalc.attention.kinds import FEEDFORWARDS, MEMORIES, REACHES, class_of
+from kvcalc.model import Branch, EncoderSpec, Extra, Layer, LayerGroup, ModelSpec, runs
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _BUNDLE = os.path.join(_HERE, "bundled.json")
-_KINDS: dict[str, Any] = {
-    "heads": Heads,
-    "mla": Latent,
-    "full": Full,
-    "window": Window,
-    "chunk": Chunk,
-    "dense": Dense,
-    "moe": Experts,
-}
+
+SELDOM = ("extras", "encoder", "encoder_tokens", "state_dtype")
 
 
 @lru_cache(maxsize=1)
@@ -67,28 +57,54 @@ def config_path(name: str) -> str:
 
 def read(name: str) -> ModelSpec:
     """Return a bundled model."""
-    spec = dict(_plain()[name]["spec"])
-    spec["groups"] = tuple(_group(group) for group in spec["groups"])
+    return from_plain(_plain()[name]["spec"])
+
+
+def from_plain(plain: dict[str, Any]) -> ModelSpec:
+    """Return the model that a plain form says."""
+    spec = _stack(plain)
+    if spec.get("encoder"):
+        spec["encoder"] = EncoderSpec(**_stack(spec["encoder"]))
     return ModelSpec(**spec)
+
+
+def _stack(plain: dict[str, Any]) -> dict[str, Any]:
+    groups = tuple(_group(group) for group in plain["groups"])
+    return {**plain, "groups": groups, "extras": _extras(plain.get("extras", ()))}
 
 
 def _group(plain: dict[str, Any]) -> LayerGroup:
     branches = tuple(
-        Branch(_of_kind(branch["memory"]), _of_kind(branch["reach"]), branch["shares_kv"])
+        Branch(_of_kind(MEMORIES, branch["memory"]), _of_kind(REACHES, branch["reach"]), branch["shares_kv"])
         for branch in plain["branches"]
     )
-    feedforward = _of_kind(plain["feedforward"]) if plain["feedforward"] else None
+    feedforward = _of_kind(FEEDFORWARDS, plain["feedforward"]) if plain["feedforward"] else None
     indices = [index for first, last in plain["indices"] for index in range(first, last + 1)]
-    return LayerGroup(Layer(branches, feedforward, plain["norms"]), tuple(indices))
+    return LayerGroup(Layer(branches, feedforward, plain["norms"], _extras(plain.get("extras", ()))), tuple(indices))
 
 
-def _of_kind(plain: dict[str, Any]) -> Any:  # one of _KINDS
-    return _KINDS[plain["kind"]](**plain)
+def _extras(plain: list[list[Any]]) -> tuple[Extra, ...]:
+    return tuple(
+        Extra(name, parameters, work, tuple((symbol, number) for symbol, number in constants), source)
+        for name, parameters, work, constants, source in plain
+    )
+
+
+def _of_kind(kinds: dict[str, tuple[str, str]], plain: dict[str, Any]) -> Any:  # one of these kinds
+    return class_of(kinds, plain["kind"])(**plain)
 
 
 def to_plain(spec: ModelSpec) -> dict[str, Any]:
     """Return what bundled.json holds for a model."""
-    plain = spec._asdict()
+    plain = _plain_stack(spec)
+    if spec.encoder:
+        plain["encoder"] = _plain_stack(spec.encoder)
+    return {"attention": spec.attention, "layers": spec.layers, "spec": plain}
+
+
+def _plain_stack(stack: ModelSpec | EncoderSpec) -> dict[str, Any]:
+    """A stack's fields; what came late to the format is left out where it says nothing."""
+    plain = stack._asdict()
     plain["groups"] = [
         {
             "branches": [
@@ -97,11 +113,16 @@ def to_plain(spec: ModelSpec) -> dict[str, Any]:
             ],
             "feedforward": group.layer.feedforward._asdict() if group.layer.feedforward else None,
             "norms": group.layer.norms,
+            **({"extras": group.layer.extras} if group.layer.extras else {}),
             "indices": list(runs(group.indices)),
         }
-        for group in spec.groups
+        for group in stack.groups
     ]
-    return {"attention": spec.attention, "layers": spec.layers, "spec": plain}
+    return {
+        key: told
+        for key, told in plain.items()
+        if told or key not in ("extras", "encoder", "encoder_tokens", "state_dtype")
+    }
 
 
 def build(folder: str) -> str:

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError  # noqa: TID253  # imported only once a file is read
 
 from kvcalc.attention.custom import Custom
 from kvcalc.attention.heads import Heads
-from kvcalc.attention.latent import Latent
+from kvcalc.attention.kinds import MEMORIES, REACHES, class_of
 from kvcalc.attention.reach import Chunk, Full, Window
 from kvcalc.errors import FormulaError, did_you_mean
 from kvcalc.feedforward import Dense, Experts
 from kvcalc.formula import parse
-from kvcalc.model import Branch, Layer, LayerGroup, ModelSpec
+from kvcalc.model import Branch, EncoderSpec, Extra, Layer, LayerGroup, ModelSpec
 from kvcalc.readers.complaint import first_error
-from kvcalc.readers.schema import CustomFile, DenseFile, HeadsFile, LayerFile, MlaFile, ModelFile
+from kvcalc.readers.schema import CustomFile, DenseFile, HeadsFile, LayerFile, ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.attention.memory import Memory
     from kvcalc.attention.reach import Reach
+    from kvcalc.errors import ConfigError
     from kvcalc.feedforward import FeedForward
-    from kvcalc.readers.schema import MoeFile
+    from kvcalc.readers.schema import EncoderFile, MoeFile, StackFile
     from kvcalc.readers.text import Document, Place
 
+OWN = "the config's own formula"
 RESERVED_SYMBOLS = frozenset("nKBSTd")
 
 
@@ -52,7 +54,7 @@ class _Builder:
             name=file.name,
             hidden_size=file.hidden_size,
             vocab_size=file.vocab_size,
-            groups=self._groups(),
+            groups=_Stack(self.document, file, ()).groups(),
             norm=file.norm,
             tie_word_embeddings=file.tie_word_embeddings,
             max_position_embeddings=file.max_position_embeddings or 0,
@@ -63,9 +65,36 @@ class _Builder:
             lm_head_bias=file.lm_head_bias,
             source=file.source or "",
             left_out=file.left_out or "",
+            extras=_extras(self.document, file, file.hidden_size, ()),
+            encoder=self._encoder(file.encoder) if file.encoder else None,
+            encoder_tokens=file.encoder_tokens or 0,
+            state_dtype=file.state_dtype or "",
         )
 
-    def _groups(self) -> tuple[LayerGroup, ...]:
+    def _encoder(self, stack: EncoderFile) -> EncoderSpec:
+        place: Place = ("encoder",)
+        return EncoderSpec(
+            hidden_size=stack.hidden_size,
+            groups=_Stack(self.document, stack, place).groups(),
+            norm=stack.norm,
+            norms=stack.final_norm + stack.embedding_norm,
+            position_embeddings=stack.position_embeddings or 0,
+            extras=_extras(self.document, stack, stack.hidden_size, place),
+        )
+
+
+class _Stack:
+    """The layers of one stack, the model's own or its encoder's; `at` is its place in the file."""
+
+    def __init__(self, document: Document, file: StackFile, at: Place) -> None:
+        self.document = document
+        self.file = file
+        self.at = at
+
+    def error(self, place: Place, message: str, hint: str = "") -> ConfigError:
+        return self.document.error((*self.at, *place), message, hint)
+
+    def groups(self) -> tuple[LayerGroup, ...]:
         """Like layers together, in order of first appearance."""
         file = self.file
         kinds = self._kinds()
@@ -73,7 +102,7 @@ class _Builder:
         layers = [built[kind] for kind in kinds]
         if shared := file.num_kv_shared_layers:
             if shared >= len(layers):
-                raise self.document.error(
+                raise self.error(
                     ("num_kv_shared_layers",), f"{shared} layers share a cache, but there are {len(layers)}"
                 )
             tail = [
@@ -93,24 +122,24 @@ class _Builder:
         if file.layer_types is None and file.layer_pattern is None:
             if file.layers is not None:
                 hint = "layer_pattern: [local x5, global] repeats, layer_types: [dense x3, moe x58] is exact"
-                raise self.document.error(("layers",), "kinds of layers without their order", hint)
+                raise self.error(("layers",), "kinds of layers without their order", hint)
             return [""] * total
         if file.layer_types is not None and file.layer_pattern is not None:
-            raise self.document.error(("layer_pattern",), "layer_types and layer_pattern exclude each other")
+            raise self.error(("layer_pattern",), "layer_types and layer_pattern exclude each other")
         field = "layer_types" if file.layer_types is not None else "layer_pattern"
         runs = list(self._runs(field, file.layer_types or file.layer_pattern or []))
         listed = sum(times for _, times in runs)
         if not listed:
-            raise self.document.error((field,), f"{field} is empty")
+            raise self.error((field,), f"{field} is empty")
         if listed > total or (field == "layer_types" and listed != total):
             hint = "" if field == "layer_pattern" else f"list {total}, or let layer_pattern repeat"
             message = f"{field} lists {listed} layers, but num_hidden_layers is {total}"
-            raise self.document.error((field,), message, hint)
+            raise self.error((field,), message, hint)
         for kind in file.layers or {}:
             if kind not in dict(runs):
-                raise self.document.error(("layers", kind), f"no layer is of the kind {kind!r}", f"name it in {field}")
+                raise self.error(("layers", kind), f"no layer is of the kind {kind!r}", f"name it in {field}")
         if file.shares_kv:
-            raise self.document.error(("shares_kv",), "shares_kv stands with a kind of layer, not above them all")
+            raise self.error(("shares_kv",), "shares_kv stands with a kind of layer, not above them all")
         kinds = [kind for kind, times in runs for _ in range(times)]
         return [kinds[index % listed] for index in range(total)]
 
@@ -122,7 +151,7 @@ class _Builder:
             name = match[1] if match else entry
             if name not in known:
                 hint = did_you_mean(name, known) or f"`layers` describes {', '.join(known) or 'none'}"
-                raise self.document.error((field, at), f"unknown kind of layer {name!r}", hint)
+                raise self.error((field, at), f"unknown kind of layer {name!r}", hint)
             yield name, int(match[2] or 1) if match else 1
 
     def _check_sharing(self, layers: list[Layer], kinds: list[str]) -> None:
@@ -135,7 +164,7 @@ class _Builder:
                     owned.add(alike)
                 elif alike not in owned or isinstance(branch.memory, Custom):
                     place: Place = ("layers", kinds[index]) if kinds[index] else ()
-                    raise self.document.error(
+                    raise self.error(
                         (*place, "shares_kv"),
                         f"layer {index} ({branch.label}) shares a cache, but no earlier layer of its like has one",
                     )
@@ -143,37 +172,49 @@ class _Builder:
     def _layer(self, kind: str) -> Layer:
         own: LayerFile = (self.file.layers or {})[kind] if kind else self.file
         place: Place = ("layers", kind) if kind else ()
-        memory = self._memory(own, place)
         speaks = bool({"sliding_window", "dilation", "attention_chunk_size"} & own.model_fields_set)
         reach = self._reach(own, place) if speaks or not kind else self._reach(self.file, ())
-        branch = Branch(memory, reach, own.shares_kv)
-        return Layer((branch,), self._feedforward(own, place), self.file.norms_per_layer)
+        branches = tuple(self._branches(own, place, reach))
+        norms = self.file.norms_per_layer if own.norms_per_layer is None else own.norms_per_layer
+        extras = _extras(self.document, own, self.file.hidden_size, (*self.at, *place)) if kind else ()
+        return Layer(branches, self._feedforward(own, place), norms, extras)
 
-    def _memory(self, own: LayerFile, place: Place) -> Memory:
-        place = (*place, "attention") if own.attention else ("attention",)
-        attention = own.attention or self.file.attention
-        if attention is None:
+    def _branches(self, own: LayerFile, place: Place, reach: Reach) -> Iterator[Branch]:
+        """Each attention of a layer; a kind of layer that says null has none, one that says nothing has the file's."""
+        speaks = {"attention", "branches"} & own.model_fields_set
+        said, place = (own, place) if speaks or own is self.file else (self.file, ())
+        if said.attention is not None and said.branches is not None:
+            raise self.error((*place, "branches"), "attention and branches exclude each other")
+        if said.branches is not None:
+            if not said.branches:
+                raise self.error((*place, "branches"), "branches is empty", "attention: null is a layer without one")
+            listed = [((*place, "branches", at), one) for at, one in enumerate(said.branches)]
+        elif said.attention is not None:
+            listed = [((*place, "attention"), said.attention)]
+        elif "attention" in speaks:
+            return
+        else:
             hint = "attention: {kind: heads, num_attention_heads: .., num_key_value_heads: .., head_dim: ..}"
-            raise self.document.error((), "missing field 'attention'", hint)
+            raise self.error((), "missing field 'attention'", hint)
+        for at, one in listed:
+            given = one.reach
+            seen = reach if given is None else class_of(REACHES, given.kind)(**given.model_dump())
+            yield Branch(self._memory(one, at), seen, own.shares_kv)
+
+    def _memory(self, attention: Any, place: Place) -> Memory:  # one of the formats of schema.py
         if isinstance(attention, HeadsFile):
             return self._heads(attention, place)
-        if isinstance(attention, MlaFile):
-            return Latent(
-                num_attention_heads=attention.num_attention_heads,
-                kv_lora_rank=attention.kv_lora_rank,
-                qk_rope_head_dim=attention.qk_rope_head_dim,
-                qk_nope_head_dim=attention.qk_nope_head_dim,
-                v_head_dim=attention.v_head_dim,
-                q_lora_rank=attention.q_lora_rank or 0,
-                attention_bias=attention.attention_bias,
-            )
-        return self._custom(attention, place)
+        if isinstance(attention, CustomFile):
+            return self._custom(attention, place)
+        told = {name: value for name, value in attention if name != "reach" and value is not None}
+        memory: Memory = class_of(MEMORIES, attention.kind)(**told)
+        return memory
 
     def _heads(self, attention: HeadsFile, place: Place) -> Heads:
         n_h, n_kv = attention.num_attention_heads, attention.num_key_value_heads
         if n_h % n_kv:
             near = max(g for g in range(1, min(n_kv, n_h) + 1) if n_h % g == 0)
-            raise self.document.error(
+            raise self.error(
                 (*place, "num_key_value_heads"),
                 f"num_attention_heads {n_h} is not divisible by num_key_value_heads {n_kv}",
                 f"{near} divides it",
@@ -192,17 +233,12 @@ class _Builder:
     def _custom(self, attention: CustomFile, place: Place) -> Custom:
         for symbol in attention.symbols:
             if symbol in RESERVED_SYMBOLS:
-                raise self.document.error(
+                raise self.error(
                     (*place, "symbols", symbol), f"the symbol {symbol!r} is taken", "d is hidden_size; choose another"
                 )
         symbols = {**attention.symbols, "d": self.file.hidden_size}
-        for field in ("elements_per_token", "work_per_pair", "work_per_token", "parameters"):
-            try:
-                value = parse(getattr(attention, field)).evaluate(symbols)
-            except FormulaError as error:
-                raise self.document.error((*place, field), f"{field}: {error.message}", error.hint) from None
-            if value < 0:
-                raise self.document.error((*place, field), f"{field}: the formula gives {value}, less than nothing")
+        for field in ("elements_per_token", "state_elements", "work_per_pair", "work_per_token", "parameters"):
+            evaluated(self.document, (*self.at, *place, field), getattr(attention, field), symbols)
         return Custom(
             elements_per_token=attention.elements_per_token,
             work_per_pair=attention.work_per_pair,
@@ -210,32 +246,35 @@ class _Builder:
             parameters=attention.parameters,
             constants=tuple(attention.symbols.items()),
             name=attention.name,
-            source=attention.source or "the config's own formula",
+            source=attention.source or OWN,
+            state_elements=attention.state_elements,
         )
 
     def _reach(self, own: LayerFile, place: Place) -> Reach:
         if own.sliding_window and own.attention_chunk_size:
-            raise self.document.error(
+            raise self.error(
                 (*place, "attention_chunk_size"), "sliding_window and attention_chunk_size exclude each other"
             )
         if own.dilation and not own.sliding_window:
-            raise self.document.error((*place, "dilation"), "dilation without a sliding_window")
+            raise self.error((*place, "dilation"), "dilation without a sliding_window")
         if own.attention_chunk_size:
             return Chunk(own.attention_chunk_size)
         return Window(own.sliding_window, own.dilation or 1) if own.sliding_window else Full()
 
-    def _feedforward(self, own: LayerFile, place: Place) -> FeedForward:
+    def _feedforward(self, own: LayerFile, place: Place) -> FeedForward | None:
+        if own.mlp is None and "mlp" in own.model_fields_set:
+            return None
         mlp = own.mlp or self.file.mlp
         if mlp is None:
-            hint = "mlp: {kind: dense, intermediate_size: .., gated: true}"
-            raise self.document.error((), "missing field 'mlp'", hint)
+            hint = "mlp: {kind: dense, intermediate_size: .., gated: true}; null: none"
+            raise self.error((), "missing field 'mlp'", hint)
         if isinstance(mlp, DenseFile):
             return Dense(mlp.intermediate_size, mlp.gated, mlp.bias)
         return self._experts(mlp, (*place, "mlp") if own.mlp else ("mlp",))
 
     def _experts(self, mlp: MoeFile, place: Place) -> Experts:
         if mlp.num_experts_per_tok > mlp.num_experts:
-            raise self.document.error(
+            raise self.error(
                 (*place, "num_experts_per_tok"),
                 f"num_experts_per_tok {mlp.num_experts_per_tok} is more than num_experts {mlp.num_experts}",
             )
@@ -250,3 +289,27 @@ class _Builder:
             expert_bias=mlp.expert_bias,
             router_bias=mlp.router_bias,
         )
+
+
+def _extras(document: Document, file: LayerFile, hidden_size: int, place: Place) -> tuple[Extra, ...]:
+    """The other parts that a stack or a kind of layer names."""
+    found = []
+    for at, extra in enumerate(file.extras):
+        symbols = {**extra.symbols, "d": hidden_size}
+        for field in ("parameters", "work_per_token"):
+            evaluated(document, (*place, "extras", at, field), getattr(extra, field), symbols)
+        constants = tuple(extra.symbols.items())
+        found.append(Extra(extra.name, extra.parameters, extra.work_per_token, constants, extra.source or OWN))
+    return tuple(found)
+
+
+def evaluated(document: Document, place: Place, formula: str, symbols: dict[str, int]) -> int:
+    """The value of a file's formula. Raises ConfigError at its place where it has none, or less than nothing."""
+    field = place[-1]
+    try:
+        value = parse(formula).evaluate(symbols)
+    except FormulaError as error:
+        raise document.error(place, f"{field}: {error.message}", error.hint) from None
+    if value < 0:
+        raise document.error(place, f"{field}: the formula gives {value}, less than nothing")
+    return value

@@ -5,7 +5,7 @@ An absent optional field means that the model does not have the thing: no bias, 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (  # noqa: TID253  # imported only once a file is read
     BaseModel,
@@ -13,7 +13,10 @@ from pydantic import (  # noqa: TID253  # imported only once a file is read
     ConfigDict,
     Field,
     WithJsonSchema,
+    create_model,
 )
+
+from kvcalc.attention.kinds import MEMORIES, REACHES, class_of
 
 Size = Annotated[int, Field(gt=0, le=10**9)]
 SizeOrZero = Annotated[int, Field(ge=0, le=10**9)]
@@ -46,7 +49,47 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class HeadsFile(Strict):
+class ExtraFile(Strict):
+    """A part that is neither attention nor MLP nor norm, by formulas over `symbols` and d (hidden_size)."""
+
+    name: str = Field(pattern=NAME, description="its label in the output")
+    parameters: Expression = Field(description="its parameters")
+    work_per_token: Expression = Field("0", description="FLOPs of its matmuls for one token")
+    symbols: dict[Annotated[str, Field(pattern=SYMBOL)], SizeOrZero] = Field(
+        {}, description="whole numbers that the formulas name; d is hidden_size"
+    )
+    source: Text | None = Field(None, description="where the formulas come from")
+
+
+def _made(kinds: dict[str, tuple[str, str]], kind: str, base: type[Strict]) -> type[Strict]:
+    """The format of a kind whose named tuple says all: its fields, what they are, and their defaults."""
+    made = class_of(kinds, kind)
+    fields: dict[str, Any] = {"kind": (Literal[kind], Field(description=(made.__doc__ or "").partition("\n")[0]))}
+    for name, hint in get_type_hints(made, include_extras=True).items():
+        if name == "kind":
+            continue
+        told, *meaning = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        absent = made._field_defaults.get(name, ...)
+        number = Size if absent is ... else SizeOrZero
+        fields[name] = (number if told is int else told, Field(absent, description=meaning[0] if meaning else None))
+    return create_model(f"{made.__name__}File", __base__=base, __doc__=made.__doc__, **fields)
+
+
+def _any_of(formats: list[type[Strict]]) -> Any:
+    """A choice of formats, told apart by their kind."""
+    return Annotated[Union[tuple(formats)], Field(discriminator="kind")]  # noqa: UP007  # built at run time
+
+
+ReachFile: Any = _any_of([_made(REACHES, kind, Strict) for kind in REACHES])
+
+
+class AttentionBase(Strict):
+    """What every attention may say beside its memory."""
+
+    reach: ReachFile | None = Field(None, description="which tokens it sees, where the layer's own reach is not it")
+
+
+class HeadsFile(AttentionBase):
     """K and V heads: MHA, GQA, MQA."""
 
     kind: Literal["heads"] = Field(description="MHA, GQA or MQA, by the number of K and V heads")
@@ -60,7 +103,7 @@ class HeadsFile(Strict):
     sinks: bool = Field(default=False, description="one learned logit a head (gpt-oss)")
 
 
-class MlaFile(Strict):
+class MlaFile(AttentionBase):
     """Multi-head latent attention."""
 
     kind: Literal["mla"] = Field(description="multi-head latent attention, as in DeepSeek-V2")
@@ -73,7 +116,7 @@ class MlaFile(Strict):
     attention_bias: bool = Field(default=False, description="biases on the down and output projections")
 
 
-class CustomFile(Strict):
+class CustomFile(AttentionBase):
     """A memory by formulas over `symbols` and d (hidden_size): integers, + - * / // % ** min max ceil_div isqrt."""
 
     kind: Literal["custom"] = Field(description="a variant of your own, by formulas")
@@ -82,6 +125,7 @@ class CustomFile(Strict):
         description="whole numbers that the formulas name; d is hidden_size"
     )
     elements_per_token: Expression = Field(description="elements one token leaves in one layer")
+    state_elements: Expression = Field("0", description="elements one sequence keeps in one layer, whatever its length")
     work_per_pair: Expression = Field(description="FLOPs per (query, key) pair in one layer")
     work_per_token: Expression = Field(description="FLOPs per token of one layer's projections; 0 if there are none")
     parameters: Expression = Field(description="parameters of one layer's attention; 0 if there are none")
@@ -112,31 +156,34 @@ class MoeFile(Strict):
     router_bias: bool = Field(default=False, description="a bias on the router")
 
 
-AttentionFile = Annotated[HeadsFile | MlaFile | CustomFile, Field(discriminator="kind")]
+WRITTEN: dict[str, type[Strict]] = {"heads": HeadsFile, "mla": MlaFile, "custom": CustomFile}
+AttentionFile: Any = _any_of([WRITTEN.get(kind) or _made(MEMORIES, kind, AttentionBase) for kind in MEMORIES])
 MlpFile = Annotated[DenseFile | MoeFile, Field(discriminator="kind")]
 
 
 class LayerFile(Strict):
     """One kind of layer; what it does not say it takes from the top of the file."""
 
-    attention: AttentionFile | None = Field(None, description="what a token leaves in the cache: heads, mla or custom")
-    mlp: MlpFile | None = Field(None, description="what follows attention: dense or moe")
+    attention: AttentionFile | None = Field(
+        None, description="what a token leaves in the cache: heads, mla, a state ...; null: no attention"
+    )
+    branches: list[AttentionFile] | None = Field(None, description="several attentions side by side in one layer")
+    mlp: MlpFile | None = Field(None, description="what follows attention: dense or moe; null: nothing")
     sliding_window: Size | None = Field(None, description="tokens seen, the current one included")
     dilation: Size | None = Field(None, description="of a sliding window: every dilation-th token is seen")
     attention_chunk_size: Size | None = Field(None, description="block-chunked local attention")
     shares_kv: bool = Field(default=False, description="reads the cache of the nearest earlier layer of its like")
+    norms_per_layer: Annotated[int, Field(ge=0, le=16)] | None = Field(
+        None, description="norms of hidden_size in one layer"
+    )
+    extras: list[ExtraFile] = Field([], description="what else a layer has; above them all: what the model has")
 
 
-class ModelFile(LayerFile):
-    """A model. Field names are those of Hugging Face configs."""
+class StackFile(LayerFile):
+    """Layers that run one after the other."""
 
-    name: str = Field(pattern=NAME, description="the model's name in the output")
-    source: Text | None = Field(None, description="where its numbers come from")
     hidden_size: Size = Field(description="width of the residual stream")
     num_hidden_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)] = Field(description="number of layers")
-    vocab_size: Size = Field(description="rows of the embedding, padding included")
-    max_position_embeddings: Size | None = Field(None, description="tokens it was made for; beyond them is a warning")
-    tie_word_embeddings: bool = Field(description="whether lm_head is the embedding")
     norm: Literal["rmsnorm", "layernorm", "unweighted"] = Field(
         description="weights of each norm: hidden_size, twice that with layernorm's biases, or none"
     )
@@ -144,14 +191,31 @@ class ModelFile(LayerFile):
     final_norm: bool = Field(default=True, description="a norm after the last layer")
     embedding_norm: bool = Field(default=False, description="a norm after the embedding")
     position_embeddings: Size | None = Field(None, description="rows of a learned position table")
-    word_embed_proj_dim: Size | None = Field(None, description="where embeddings are not hidden_size wide")
-    lm_head_bias: bool = Field(default=False, description="a bias on lm_head")
     num_kv_shared_layers: Size | None = Field(None, description="the last layers, which share an earlier one's cache")
     layers: dict[Annotated[str, Field(pattern=NAME)], LayerFile] | None = Field(
         None, description="kinds of layers by a name of your own"
     )
     layer_types: list[str] | None = Field(None, description="a kind for every layer; 'dense x3' stands for three")
     layer_pattern: list[str] | None = Field(None, description="kinds repeated over all layers")
+
+
+class EncoderFile(StackFile):
+    """The encoder of an encoder-decoder: it attends both ways and caches nothing."""
+
+
+class ModelFile(StackFile):
+    """A model. Field names are those of Hugging Face configs."""
+
+    name: str = Field(pattern=NAME, description="the model's name in the output")
+    source: Text | None = Field(None, description="where its numbers come from")
+    vocab_size: Size = Field(description="rows of the embedding, padding included")
+    max_position_embeddings: Size | None = Field(None, description="tokens it was made for; beyond them is a warning")
+    tie_word_embeddings: bool = Field(description="whether lm_head is the embedding")
+    word_embed_proj_dim: Size | None = Field(None, description="where embeddings are not hidden_size wide")
+    lm_head_bias: bool = Field(default=False, description="a bias on lm_head")
     left_out: Text | None = Field(
         None, description="what the model has and this file leaves out, such as a vision tower"
     )
+    state_dtype: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="of recurrent states; absent: fp32")
+    encoder: EncoderFile | None = Field(None, description="what cross attention reads; absent: another model's output")
+    encoder_tokens: Size | None = Field(None, description="tokens that cross attention reads, where they are fixed")
