@@ -38,23 +38,34 @@ KINDS = ("file", "field", "quantity")
 # cache_ratio is to another row of a comparison, and no number of one model.
 COMPARED = tuple(key for key in RESULTS if key != "cache_ratio")
 
-_DECODE = ("context_tokens", "batch", "kv_cache", "mla_decode", "mla_prefill")
-_PREFILL = ("context_tokens", "batch", "prompt_tokens", "cached_tokens", "mla_prefill", "shared_prefix_tokens")
-_CACHE = ("context_tokens", "batch", "kv_cache", "shared_prefix_tokens")
+_DECODE = ("context_tokens", "batch", "kv_cache", "mla_decode", "mla_prefill", "encoder_tokens")
+_PREFILL = (
+    "context_tokens",
+    "batch",
+    "prompt_tokens",
+    "cached_tokens",
+    "mla_prefill",
+    "shared_prefix_tokens",
+    "encoder_tokens",
+)
+_CACHE = ("context_tokens", "batch", "kv_cache", "shared_prefix_tokens", "encoder_tokens")
+_DTYPES = ("cache_dtype", "state_dtype")
 _PARTS = ("core", "projection", "attention", "model")
 # What each number depends on, of all that is asked; one that is not here, on everything.
 DEPENDS: dict[str, tuple[str, ...]] = {
     "cache_elements_per_token": ("kv_cache",),
     "cache_bytes_per_token": ("cache_dtype", "kv_cache"),
     "cache_elements": _CACHE,
-    "cache_bytes": (*_CACHE, "cache_dtype"),
-    "decode_cache_read_bytes": ("context_tokens", "batch", "kv_cache", "cache_dtype"),
-    "decode_intensity": (*_DECODE, "cache_dtype"),
+    "cache_bytes": (*_CACHE, *_DTYPES),
+    "state_elements": ("batch", "kv_cache"),
+    "state_bytes": ("batch", "kv_cache", *_DTYPES),
+    "decode_cache_read_bytes": ("context_tokens", "batch", "kv_cache", "encoder_tokens", *_DTYPES),
+    "decode_intensity": (*_DECODE, *_DTYPES),
     "parameters": (),
     "active_parameters": (),
     "weight_bytes": ("weight_dtype",),
     "receptive_field_tokens": (),
-    "answer_cache_bytes": (*_CACHE, "cache_dtype", "generate_tokens"),
+    "answer_cache_bytes": (*_CACHE, *_DTYPES, "generate_tokens"),
     **{f"decode_{part}_flops": _DECODE for part in _PARTS},
     **{f"prefill_{part}_flops": _PREFILL for part in _PARTS},
     **{f"{phase}_{part}_flops": (*_DECODE, "generate_tokens") for phase in ("last_step", "answer") for part in _PARTS},

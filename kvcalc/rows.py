@@ -156,6 +156,7 @@ ASKED = (
     "shared_prefix_tokens",
     "generate_tokens",
     "state_dtype",
+    "encoder_tokens",
 )
 RESULTS = tuple(key for key in KEYS if key not in LABELS and key not in ASKED)
 RATIOS = {"decode_intensity": ("decode_core_flops", "decode_cache_read_bytes")}  # one result over another

@@ -19,6 +19,7 @@ WORDS: dict[str, dict[str, Any]] = {
     "mla_decode": {"enum": ["absorbed", "naive"]},
     "mla_prefill": {"enum": ["absorbed", "naive"]},
     "state_dtype": {"type": ["string", "null"]},
+    "encoder_tokens": {"type": ["integer", "null"], "minimum": 0},
 }
 FRACTIONS = ("cache_ratio", "decode_intensity")
 
@@ -54,7 +55,7 @@ def _rows() -> dict[str, Any]:
 
 
 def _of_value(key: str) -> dict[str, Any]:
-    """Results are null where they do not apply; what was asked never is."""
+    """Results are null where they do not apply; what was asked is never, but for what few models have."""
     if key in WORDS:
         return WORDS[key]
     number = "number" if key in FRACTIONS else "integer"

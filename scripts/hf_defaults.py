@@ -1,6 +1,8 @@
-"""Write kvcalc/readers/hf_defaults.json: class defaults and aliases of the model types that kvcalc reads.
+"""Write kvcalc/readers/hf_defaults.json: what the classes of the Transformers library say where a config does not.
 
-Run with the transformers version to record:  python scripts/hf_defaults.py
+Every model type of its causal, image-text, encoder-decoder and speech models, one line each: class defaults by their
+standard name, the names each may be given by, the fields that refuse null, and where the language model's own config
+is nested. Run with the version to record:  python scripts/hf_defaults.py
 """
 
 from __future__ import annotations
@@ -9,57 +11,124 @@ import dataclasses
 import json
 import re
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import transformers
+from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from kvcalc.readers.families import FAMILIES
-
 OUTPUT = Path(__file__).parent.parent / "kvcalc" / "readers" / "hf_defaults.json"
+MAPPINGS = ("CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM", "SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ")
 IRRELEVANT = re.compile(
-    r".*(token_id|token_index|_id|eps|epsilon|dropout|pdrop|range|act|activation|rope_.*|coef|output_|use_cache|method"
-    r"|group|factor|prob|tp|scale|summary|softcapping|alpha|limit|labels|attn_weights|upcast|exact|mm_tokens"
-    r"|jitter|tuning|scalar|torch|problem_type|config|is_decoder|residual|original_max|qk_norm|alibi)[a-z0-9_]*"
+    r".*(token_id|token_index|_eps|epsilon|dropout|pdrop|initializer|_range|hidden_act|activation_function|coef|output_"
+    r"|use_cache|scoring_func|topk_method|jitter|softcap|summary_|labels|upcast|dtype_plan|attn_implementation"
+    r"|problem_type|residual_multiplier|logits_scal|embedding_multiplier|attention_multiplier|mup_|init_std)[a-z0-9_]*"
 )
-KEPT = ("no_rope_layers", "no_rope_layer_interval", "qk_rope_head_dim")
 STANDARD = {"num_local_experts": "num_experts", "n_routed_experts": "num_experts"}
 # Read by the classes' own __post_init__, so neither a field nor in attribute_map.
 MORE_ALIASES = {"bloom": {"n_embed": "hidden_size"}, "falcon": {"n_embed": "hidden_size"}}
 MORE_DEFAULTS = {"gemma3_text": {"sliding_window_pattern": 6}}
+PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
-def facts(model_type: str) -> dict[str, object]:
+def facts(config_class: Any) -> dict[str, Any]:
     """Defaults by their standard name, the names each may be given by (the first wins), fields that refuse null."""
-    config_class = CONFIG_MAPPING[model_type]
     base = {field.name for field in dataclasses.fields(transformers.PreTrainedConfig)} - {"tie_word_embeddings"}
     fields = {field.name: field for field in dataclasses.fields(config_class) if field.name not in base}
+    model_type = config_class.model_type
     aliases = {**config_class.attribute_map, **MORE_ALIASES.get(model_type, {})}
     names = {}
-    defaults: dict[str, object] = dict(MORE_DEFAULTS.get(model_type, {}))
+    defaults: dict[str, Any] = dict(MORE_DEFAULTS.get(model_type, {}))
     not_null = []
     for name, field in fields.items():
-        if name not in KEPT and IRRELEVANT.fullmatch(name):
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        if IRRELEVANT.fullmatch(name) or not isinstance(default, PLAIN) or name in config_class.sub_configs:
             continue
         standard = next((alias for alias, real in aliases.items() if real == name and alias != "n_embed"), name)
         given_by = [alias for alias, real in aliases.items() if name in (real, alias) and alias != name]
         given_by += [real for alias, real in aliases.items() if alias == name and real not in given_by]
         standard = STANDARD.get(standard, standard)
-        defaults[standard] = field.default
+        defaults[standard] = default
         if given_by or standard != name:
             names[standard] = [*given_by, name]
-        if "None" not in str(field.type) and isinstance(field.default, int) and not isinstance(field.default, bool):
+        if "None" not in str(field.type) and isinstance(default, int) and not isinstance(default, bool):
             not_null.append(standard)
     return {"class": config_class.__name__, "defaults": defaults, "names": names, "not_null": not_null}
 
 
+def nested(config: Any) -> tuple[list[str], Any]:
+    """Where the language model's config stands in a config, and that config; nowhere where it is the config itself."""
+    text = config.get_text_config(decoder=True)
+    for key in config.sub_configs:
+        inner = getattr(config, key, None)
+        if inner is text:
+            return [key], text
+        if inner is not None and hasattr(inner, "sub_configs"):
+            path, deeper = nested(inner)
+            if path and type(deeper) is type(text):
+                return [key, *path], deeper
+    return [], config
+
+
+def around(model_type: str) -> dict[str, Any]:
+    """What stands around a nested language model: its name, and whether its class ties the embeddings itself."""
+    parts = [key for key in CONFIG_MAPPING[model_type].sub_configs if "text" not in key and "decoder" not in key]
+    words = [word for word in ("vision", "audio") if any(word in key for key in parts)]
+    told = f"{' and '.join(words)} tower{'s' if len(words) > 1 else ''} and projector" if words else "other parts"
+    # A causal class of such a type is the language model alone, so that mapping comes last.
+    model_class = next((found for name in reversed(MAPPINGS) if (found := mapped(name, model_type))), None)
+    if getattr(model_class, "_tied_weights_keys", None):
+        return {"left_out": told, "ties": getattr(CONFIG_MAPPING[model_type](), "tie_word_embeddings", True)}
+    return {"left_out": told}
+
+
+def fixed(config_class: Any, path: list[str]) -> bool:
+    """Whether the nested config is of one class, whatever model_type it says."""
+    for key in path[:-1]:
+        config_class = config_class.sub_configs[key]
+    return config_class.sub_configs[path[-1]] is not transformers.AutoConfig
+
+
+def mapped(name: str, model_type: str) -> Any:
+    """The model class that one mapping has for a type."""
+    classes = getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES", {})
+    return getattr(transformers, classes[model_type], None) if model_type in classes else None
+
+
+def model_types() -> list[str]:
+    """Every model type that one of the library's mappings of language models knows."""
+    found = set()
+    for name in MAPPINGS:
+        found |= set(getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES", {}))
+    return sorted(found & set(CONFIG_MAPPING))
+
+
 def main() -> None:
     """Write the file."""
-    types = {name: facts(name) for name, family in FAMILIES.items() if not family.text_config}
-    nested = {name: {"class": CONFIG_MAPPING[name].__name__} for name, family in FAMILIES.items() if family.text_config}
-    data = {"transformers": transformers.__version__, "types": {**types, **nested}}
-    OUTPUT.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
-    sys.stdout.write(f"{OUTPUT}: {len(data['types'])} model types of transformers {transformers.__version__}\n")
+    warnings.simplefilter("ignore")
+    classes: dict[str, Any] = {}
+    lines: dict[str, Any] = {}
+    for model_type in model_types():
+        config_class = CONFIG_MAPPING[model_type]
+        classes[model_type] = config_class
+        try:
+            path, text = nested(config_class())
+        except Exception as error:  # a class whose own defaults it refuses: read without them
+            sys.stderr.write(f"{model_type}: {error}\n")
+            path = []
+        if path:
+            lines[model_type] = {"text": path, "text_type": text.model_type, **around(model_type)}
+            if fixed(config_class, path):
+                lines[model_type]["text_fixed"] = True
+            classes.setdefault(text.model_type, type(text))
+    for model_type, config_class in classes.items():
+        lines[model_type] = {**facts(config_class), **lines.get(model_type, {})}
+    data = {"transformers": transformers.__version__, **dict(sorted(lines.items()))}
+    written = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, sort_keys=True)}" for key, value in data.items())
+    OUTPUT.write_text(f"{{\n{written}\n}}\n")
+    sys.stdout.write(f"{OUTPUT}: {len(lines)} model types of transformers {transformers.__version__}\n")
 
 
 if __name__ == "__main__":

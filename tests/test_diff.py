@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 import kvcalc
 from builders import heads, mla, model
+from kvcalc.attention.custom import Custom
+from kvcalc.attention.encoder import Encoder
 from kvcalc.attention.reach import Full, Window
 from kvcalc.difference import COMPARED, DEPENDS, KEYS, KINDS, STATUSES, Diff, Pair, Side
+from kvcalc.model import Branch
 from kvcalc.report.comment import MARKER, to_comment
 from kvcalc.rows import ASKED
 from refusals import assert_refused, quickly, write
@@ -50,6 +53,8 @@ CONTRACT = [
     "mla_prefill",
     "shared_prefix_tokens",
     "generate_tokens",
+    "state_dtype",
+    "encoder_tokens",
     "old",
     "new",
     "difference",
@@ -163,6 +168,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "mla_prefill": {"mla_prefill": "absorbed"},
     "shared_prefix_tokens": {"shared_prefix_tokens": 40},
     "generate_tokens": {"generate_tokens": 9},
+    "state_dtype": {"state_dtype": "bf16"},
+    "encoder_tokens": {"encoder_tokens": 70},
 }
 
 
@@ -170,8 +177,14 @@ def test_a_number_depends_on_what_is_said_and_on_nothing_else() -> None:
     """Otherwise a number that differs only at one of several contexts would be left out."""
     assert set(CHANGES) == set(ASKED) - {"prompt_tokens"}, "which follows from the context and what is cached"
     moved: dict[str, set[str]] = {name: set() for name in COMPARED}
-    for spec in (model(heads(8, 2, 16), reach=Window(50)), model(mla()), model(heads(8, 2, 16), mla())):
-        cached = kvcalc.Workload(100, generate_tokens=4, batch=2)
+    state = Custom("0", "0", "9", "9", state_elements="40")
+    for spec in (
+        model(heads(8, 2, 16), reach=Window(50)),
+        model(mla()),
+        model(heads(8, 2, 16), mla()),
+        model(heads(8, 2, 16), state, Branch(heads(8, 8, 16), Encoder())),
+    ):
+        cached = kvcalc.Workload(100, generate_tokens=4, batch=2, encoder_tokens=50)
         for start in (cached, cached._replace(kv_cache=False)):
             for key, change in CHANGES.items():
                 if not start.kv_cache and key in ("cached_tokens", "shared_prefix_tokens", "kv_cache"):

@@ -204,7 +204,7 @@ def test_the_head_is_frozen_filtered_and_told(tmp_path: Path) -> None:
     assert (pane.get("ySplit"), pane.get("xSplit"), pane.get("state")) == ("1", None, "frozen")
     (filtered,) = sheet.iter(f"{MAIN}autoFilter")
     rows = records("compare gpt2")
-    assert filtered.get("ref") == f"A1:AR{len(rows) + 1}"
+    assert filtered.get("ref") == f"A1:AU{len(rows) + 1}"
     assert len(KEYS) == 44, "AR is the 44th column"
     comments = {note.get("ref"): "".join(note.itertext()) for note in parts["xl/comments1.xml"].iter(f"{MAIN}comment")}
     head, *_ = cells(parts)

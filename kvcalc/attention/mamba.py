@@ -1,4 +1,4 @@
-"""State-space layers: Mamba-1 and Mamba-2. A token leaves nothing; a state and the last columns of a convolution stay."""
+"""State-space layers, Mamba-1 and Mamba-2: a token leaves nothing, a state and a convolution's last columns stay."""
 
 from __future__ import annotations
 

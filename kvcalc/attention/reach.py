@@ -14,7 +14,7 @@ Every one is checked against a brute-force mask in tests/test_reach.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 from kvcalc.quantity import Quantity
 
@@ -138,8 +138,8 @@ class Full(NamedTuple):
 class Window(NamedTuple):
     """The last W tokens, the current one included; with a dilation, every delta-th of them."""
 
-    sliding_window: int
-    dilation: int = 1
+    sliding_window: Annotated[int, "tokens seen, the current one included"]
+    dilation: Annotated[int, "every dilation-th token is seen"] = 1
     kind: str = "window"
 
     @property
@@ -160,7 +160,7 @@ class Window(NamedTuple):
 class Chunk(NamedTuple):
     """The tokens of the current block of C: nothing before the block's edge."""
 
-    attention_chunk_size: int
+    attention_chunk_size: Annotated[int, "tokens of one block"]
     kind: str = "chunk"
 
     @property

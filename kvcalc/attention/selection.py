@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from kvcalc.attention.reach import Rules
 
@@ -57,7 +57,7 @@ REMAINDER = Rules(
 class Top(NamedTuple):
     """The k tokens of highest score, or all where there are fewer; an index of full reach beside it scores them."""
 
-    top_k: int
+    top_k: Annotated[int, "tokens that a query reads"]
     kind: str = "top"
 
     @property
@@ -78,8 +78,8 @@ class Top(NamedTuple):
 class Compressed(NamedTuple):
     """One row for every m tokens, once they are complete; with a top-k, the k rows of highest score."""
 
-    compress_rate: int
-    top_k: int = 0
+    compress_rate: Annotated[int, "tokens that become one row"]
+    top_k: Annotated[int, "rows that a query reads; 0: all"] = 0
     kind: str = "compressed"
 
     @property
@@ -100,7 +100,7 @@ class Compressed(NamedTuple):
 class Remainder(NamedTuple):
     """The tokens since the last complete block of m, waiting to be compressed: held, not attended to."""
 
-    compress_rate: int
+    compress_rate: Annotated[int, "tokens that become one row"]
     kind: str = "remainder"
 
     @property

@@ -88,7 +88,8 @@ def ignored_field(subject: Subject) -> Iterator[Remark]:
     from kvcalc.readers.huggingface import language_model
 
     document = subject.loaded.document
-    place, fields, known = language_model(document)
+    model = language_model(document)
+    place, fields, known = model.place, model.fields, model.known()
     counted = {field: number for _, attention in subject.described("attention") for field, number in attention.items()}
     model_type = fields.get("model_type", document.data["model_type"])
     for key in SHAPING:

@@ -32,7 +32,8 @@ def unused_window(subject: Subject) -> Iterator[Remark]:
     from kvcalc.readers.huggingface import language_model
 
     document = subject.loaded.document
-    place, fields, known = language_model(document)
+    model = language_model(document)
+    place, fields, known = model.place, model.fields, model.known()
     reached = {branch.reach.kind for _, branch in subject.spec.branches()}
     for field in REACHES:
         size = fields.get(field)

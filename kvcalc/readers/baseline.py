@@ -31,8 +31,8 @@ MAX_BYTES = 100_000_000
 LARGEST = 10**60
 HINT = "a baseline is what `kvcalc compare MODELS --format json` wrote"
 # What a row says under a name of Workload's, and what it must be.
-_WHOLE = ("context_tokens", "batch", "cached_tokens", "shared_prefix_tokens", "generate_tokens")
-_WORDS = ("weight_dtype", "mla_decode", "mla_prefill")
+_WHOLE = ("context_tokens", "batch", "cached_tokens", "shared_prefix_tokens", "generate_tokens", "encoder_tokens")
+_WORDS = ("weight_dtype", "mla_decode", "mla_prefill", "state_dtype")
 
 
 class _Asked(NamedTuple):

@@ -1,0 +1,106 @@
+"""Which layers slide, are chunked or hold experts: the rules of the library's classes, one function each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kvcalc.readers.fields import Fields
+
+
+def every_layer_slides(fields: Fields) -> list[str]:
+    """All layers, where sliding_window is a number (mistral, mixtral, phi3, starcoder2)."""
+    return [_kind(fields.optional("sliding_window"))] * fields.number("num_hidden_layers")
+
+
+def by_layer_types_or_all(fields: Fields) -> list[str]:
+    """Read mistral: with layer_types the library takes the class ministral, which goes by them."""
+    return fields.layer_types() or every_layer_slides(fields)
+
+
+def qwen_moe_slides(fields: Fields) -> list[str]:
+    """qwen3_moe: all layers, where use_sliding_window; max_window_layers is not read."""
+    window = fields.optional("sliding_window") if fields.flag("use_sliding_window") else None
+    return [_kind(window)] * fields.number("num_hidden_layers")
+
+
+def after_max_window_layers(fields: Fields) -> list[str]:
+    """qwen2 and qwen3: from max_window_layers on, where use_sliding_window."""
+    window = fields.optional("sliding_window") if fields.flag("use_sliding_window") else None
+    if (given := fields.layer_types()) is not None:
+        return fields.checked_window(given, window)
+    first = fields.number_or_zero("max_window_layers") if window else 0
+    return [_kind(window if i >= first else None) for i in range(fields.number("num_hidden_layers"))]
+
+
+def alternate_below_max_window_layers(fields: Fields) -> list[str]:
+    """qwen2_moe: even layers below max_window_layers, where use_sliding_window: the opposite of qwen2."""
+    window = fields.optional("sliding_window") if fields.flag("use_sliding_window") else None
+    if (given := fields.layer_types()) is not None:
+        return fields.checked_window(given, window)
+    last = fields.number_or_zero("max_window_layers") if window else 0
+    layers = range(fields.number("num_hidden_layers"))
+    return [_kind(window if i % 2 == 0 and i < last else None) for i in layers]
+
+
+def alternate(fields: Fields) -> list[str]:
+    """gemma2 and gpt_oss: even layers slide."""
+    window = fields.number("sliding_window")
+    given = fields.layer_types()
+    return given or [_kind(None if i % 2 else window) for i in range(fields.number("num_hidden_layers"))]
+
+
+def by_sliding_window_pattern(fields: Fields) -> list[str]:
+    """gemma3: every sliding_window_pattern-th layer is full, the others slide."""
+    window = fields.number("sliding_window")
+    if (given := fields.layer_types()) is not None:
+        return given
+    pattern = fields.number("sliding_window_pattern")
+    return [_kind(window if (i + 1) % pattern else None) for i in range(fields.number("num_hidden_layers"))]
+
+
+def chunked_where_rope(fields: Fields) -> list[str]:
+    """llama4: layers with RoPE are chunked; every no_rope_layer_interval-th has none and is full."""
+    fields.number("attention_chunk_size")
+    if (given := fields.layer_types()) is not None:
+        return given
+    layers = fields.number("num_hidden_layers")
+    if rope := fields.integers("no_rope_layers"):
+        if len(rope) != layers:
+            raise fields.error("no_rope_layers", f"{len(rope)} entries for {layers} layers")
+        return ["chunked" if uses_rope else "full" for uses_rope in rope]
+    interval = fields.number("no_rope_layer_interval")
+    return ["chunked" if (i + 1) % interval else "full" for i in range(layers)]
+
+
+def _kind(window: int | None) -> str:
+    return "full" if window is None else "sliding"
+
+
+def every_layer(fields: Fields) -> list[bool]:
+    """Experts in all layers."""
+    return [True] * fields.number("num_hidden_layers")
+
+
+def after_first_dense(fields: Fields) -> list[bool]:
+    """DeepSeek: the first first_k_dense_replace layers are dense; the library reads no moe_layer_freq."""
+    dense = fields.number_or_zero("first_k_dense_replace")
+    if fields.optional("moe_layer_freq") not in (None, 1):
+        raise fields.not_understood("moe_layer_freq", "experts in only some layers are not understood here")
+    return [i >= dense for i in range(fields.number("num_hidden_layers"))]
+
+
+def by_sparse_step(fields: Fields) -> list[bool]:
+    """Qwen: every decoder_sparse_step-th layer but mlp_only_layers; no experts, no such layers."""
+    dense, step = fields.integers("mlp_only_layers") or [], fields.number("decoder_sparse_step")
+    some = fields.number_or_zero("num_experts") > 0
+    return [some and i not in dense and (i + 1) % step == 0 for i in range(fields.number("num_hidden_layers"))]
+
+
+def by_moe_layers(fields: Fields) -> list[bool]:
+    """Read llama4: moe_layers, else every interleave_moe_layer_step-th."""
+    layers = fields.number("num_hidden_layers")
+    if (given := fields.integers("moe_layers")) is not None:
+        return [i in given for i in range(layers)]
+    step = fields.number("interleave_moe_layer_step")
+    return [(i + 1) % step == 0 for i in range(layers)]
