@@ -205,7 +205,7 @@ def test_the_head_is_frozen_filtered_and_told(tmp_path: Path) -> None:
     (filtered,) = sheet.iter(f"{MAIN}autoFilter")
     rows = records("compare gpt2")
     assert filtered.get("ref") == f"A1:AU{len(rows) + 1}"
-    assert len(KEYS) == 44, "AR is the 44th column"
+    assert len(KEYS) == 47, "AU is the 47th column"
     comments = {note.get("ref"): "".join(note.itertext()) for note in parts["xl/comments1.xml"].iter(f"{MAIN}comment")}
     head, *_ = cells(parts)
     assert [comments[f"{letters}1"] for letters in head] == [MEANINGS[str(key)] for key in head.values()]
