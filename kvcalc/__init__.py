@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from kvcalc.sweeping import sweep as sweep
     from kvcalc.variants import VARIANTS as VARIANTS
     from kvcalc.variants import parse_variants as parse_variants
+    from kvcalc.verify.run import verify_source as verify_source
     from kvcalc.workload import DTYPE_BITS as DTYPE_BITS
     from kvcalc.workload import Workload as Workload
     from kvcalc.workload import parse_dtype as parse_dtype
@@ -89,6 +90,7 @@ _HOMES = {
         "VARIANTS",
         "parse_variants",
     ),
+    "kvcalc.verify.run": ("verify_source",),
     "kvcalc.workload": ("DTYPE_BITS", "Workload", "parse_dtype", "parse_tokens"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

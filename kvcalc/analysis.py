@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.attention.latent import SOURCE_CROSSOVER
+from kvcalc.engines import engine_of
 from kvcalc.flops import flops
 from kvcalc.phases import answer_phase, decode_phase, last_step_phase, prefill_phase
 from kvcalc.quantity import Part, Quantity, Total
@@ -82,12 +83,13 @@ def formulas(spec: ModelSpec, workload: Workload) -> dict[str, Node | None]:
     Tokens and batch stay symbols. Of them the formulas depend only on whether tokens are cached, shared or generated,
     and on whether the shared prefix outgrows what is cached: one tree serves every context and batch.
     """
+    engine = engine_of(workload.engine)
     quantities: dict[str, Node | None] = {
         "encoder_tokens": _encoder_tokens(spec, workload),
-        **storage(spec, workload),
+        **storage(spec, workload, engine),
         **flops(spec, decode_phase(workload)),
         **flops(spec, prefill_phase(workload)),
-        "decode_cache_read_bytes": read_bytes(spec, workload),
+        "decode_cache_read_bytes": read_bytes(spec, workload, engine),
         "parameters": parameters(spec),
         "active_parameters": active_parameters(spec),
         "weight_bytes": Quantity(
@@ -100,7 +102,7 @@ def formulas(spec: ModelSpec, workload: Workload) -> dict[str, Node | None]:
         "crossover_query_tokens": _crossover(spec, workload),
     }
     if workload.generate_tokens:
-        quantities["answer_cache_bytes"] = cache_bytes(spec, workload, "n + T")
+        quantities["answer_cache_bytes"] = cache_bytes(spec, workload, "n + T", engine)
         quantities.update(flops(spec, last_step_phase(workload)))
         quantities.update(flops(spec, answer_phase(workload)))
     return {key: None if node is None else node._replace(name=key) for key, node in quantities.items()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.analysis import analyze
-from kvcalc.attention.reach import kept, seen
+from kvcalc.attention.reach import seen
+from kvcalc.engines import engine_of
 from kvcalc.model import runs
 from kvcalc.quantity import Quantity, Total
 from kvcalc.workload import MODES
@@ -40,6 +41,7 @@ def _layers(report: Report) -> Iterator[Fact]:
     """What each group of like layers stores, keeps and reads."""
     scope = report.scope
     cached = report.workload.kv_cache
+    engine = engine_of(report.workload.engine)
     for group in report.spec.groups:
         where = indices_label(group.indices)
         feedforward = group.layer.feedforward.label if group.layer.feedforward else "no MLP"
@@ -48,7 +50,7 @@ def _layers(report: Report) -> Iterator[Fact]:
             symbols = {**branch.memory.symbols(), "d": report.spec.hidden_size}
             owned = cached and not branch.shares_kv
             per_token = Quantity("", branch.memory.elements_formula, symbols).evaluate({}) if owned else 0
-            tokens = kept(branch.reach).evaluate(scope) if owned else 0
+            tokens = engine.tokens(branch.reach, "n").evaluate(scope) if owned else 0
             read = seen(branch.reach).evaluate(scope) if cached else 0
             yield Fact("layers", part, where, "layers", group.layers)
             yield Fact("layers", part, where, "elements_per_token_per_layer", per_token)

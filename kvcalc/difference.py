@@ -48,19 +48,19 @@ _PREFILL = (
     "shared_prefix_tokens",
     "encoder_tokens",
 )
-_CACHE = ("context_tokens", "batch", "kv_cache", "shared_prefix_tokens", "encoder_tokens")
+_CACHE = ("context_tokens", "batch", "kv_cache", "shared_prefix_tokens", "encoder_tokens", "engine")
 _DTYPES = ("cache_dtype", "state_dtype")
 _PARTS = ("core", "projection", "attention", "model")
 # What each number depends on, of all that is asked; one that is not here, on everything.
 DEPENDS: dict[str, tuple[str, ...]] = {
-    "cache_elements_per_token": ("kv_cache",),
-    "cache_bytes_per_token": ("cache_dtype", "kv_cache"),
+    "cache_elements_per_token": ("kv_cache", "engine"),
+    "cache_bytes_per_token": ("cache_dtype", "kv_cache", "engine"),
     "cache_elements": _CACHE,
     "cache_bytes": (*_CACHE, *_DTYPES),
-    "state_elements": ("batch", "kv_cache"),
-    "state_bytes": ("batch", "kv_cache", *_DTYPES),
-    "decode_cache_read_bytes": ("context_tokens", "batch", "kv_cache", "encoder_tokens", *_DTYPES),
-    "decode_intensity": (*_DECODE, *_DTYPES),
+    "state_elements": ("batch", "kv_cache", "engine"),
+    "state_bytes": ("batch", "kv_cache", "engine", *_DTYPES),
+    "decode_cache_read_bytes": ("context_tokens", "batch", "kv_cache", "encoder_tokens", "engine", *_DTYPES),
+    "decode_intensity": (*_DECODE, "engine", *_DTYPES),
     "parameters": (),
     "active_parameters": (),
     "weight_bytes": ("weight_dtype",),

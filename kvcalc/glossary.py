@@ -50,4 +50,5 @@ MEANINGS = {
     "state_dtype": "dtype of recurrent states; null where no layer keeps one",
     "state_bytes": "bytes of fixed state, a part of cache_bytes; all sequences",
     "encoder_tokens": "tokens that cross attention reads, one sequence; null where no layer does",
+    "engine": "whose cache is counted: paper, what the model needs, or transformers, what that library holds",
 }

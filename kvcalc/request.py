@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.workload import MODES, Workload, parse_dtype, parse_tokens
 
@@ -16,8 +17,8 @@ DEFAULT_CONTEXT_TOKENS = 32768
 # Every option by its name and the least it takes; the rest is words. `--shared-prefix` is the option shared_prefix.
 SIZES = {"context": 1, "prompt": 1, "cached": 0, "generate": 1, "batch": 1, "shared_prefix": 1, "encoder_tokens": 0}
 DTYPES = ("dtype", "dtype_k", "dtype_v", "weight_dtype", "state_dtype")
-WORDS = {"kv_cache": ("on", "off"), "mla_decode": MODES, "mla_prefill": MODES}
-NAMED = ("batch", *DTYPES, "mla_decode", "mla_prefill", "encoder_tokens")  # as the workload's own fields
+WORDS = {"kv_cache": ("on", "off"), "mla_decode": MODES, "mla_prefill": MODES, "engine": tuple(ENGINES)}
+NAMED = ("batch", *DTYPES, "mla_decode", "mla_prefill", "encoder_tokens", "engine")  # as the workload's own fields
 OPTIONS = (*SIZES, *DTYPES, *WORDS)
 
 
@@ -69,9 +70,7 @@ def unit_of(name: str) -> str:
 def request_of(read: Mapping[str, Any]) -> Request:
     """The request that options already read make together."""
     n, k = _context(read.get("context"), read.get("prompt"), read.get("cached", 0))
-    named = {
-        name: read[name] for name in ("batch", *DTYPES, "mla_decode", "mla_prefill", "encoder_tokens") if name in read
-    }
+    named = {name: read[name] for name in NAMED if name in read}
     workload = Workload(
         context_tokens=n or 0,
         cached_tokens=k,

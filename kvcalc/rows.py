@@ -67,6 +67,7 @@ def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
         "mla_decode": workload.mla_decode,
         "mla_prefill": workload.mla_prefill,
         "state_dtype": state_dtype(spec, workload) if has_states(spec) else None,
+        "engine": workload.engine,
     }
 
 
@@ -139,6 +140,7 @@ KEYS = (
     "state_dtype",
     "state_bytes",
     "encoder_tokens",
+    "engine",
 )
 
 # What a row is about, what was asked of it, and what came out: every key is one of the three.
@@ -157,6 +159,7 @@ ASKED = (
     "generate_tokens",
     "state_dtype",
     "encoder_tokens",
+    "engine",
 )
 RESULTS = tuple(key for key in KEYS if key not in LABELS and key not in ASKED)
 RATIOS = {"decode_intensity": ("decode_core_flops", "decode_cache_read_bytes")}  # one result over another

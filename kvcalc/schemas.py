@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.glossary import MEANINGS
 from kvcalc.rows import ASKED, KEYS, LABELS
@@ -20,6 +21,7 @@ WORDS: dict[str, dict[str, Any]] = {
     "mla_prefill": {"enum": ["absorbed", "naive"]},
     "state_dtype": {"type": ["string", "null"]},
     "encoder_tokens": {"type": ["integer", "null"], "minimum": 0},
+    "engine": {"enum": [*ENGINES]},
 }
 FRACTIONS = ("cache_ratio", "decode_intensity")
 

@@ -2,14 +2,15 @@
 
     cache = sum over layers that own memory:  elements per token x tokens kept(n) + fixed state
 
-Totals are the batch's, but what a new token leaves is one sequence's. Bytes are bits rounded up once.
+How many tokens, and which elements of each, is the engine's to say. Totals are the batch's, but what a new token leaves is one sequence's. Bytes are bits rounded up once.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.attention.reach import kept, seen, shared, stored
+from kvcalc.attention.memory import Store
+from kvcalc.attention.reach import seen, shared, stored
 from kvcalc.quantity import Part, Quantity, Total
 from kvcalc.rows import state_dtype
 from kvcalc.workload import DTYPE_BITS
@@ -17,7 +18,8 @@ from kvcalc.workload import DTYPE_BITS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvcalc.attention.memory import Memory, State, Store
+    from kvcalc.attention.memory import Memory, State
+    from kvcalc.engines import Engine
     from kvcalc.model import Branch, ModelSpec
     from kvcalc.quantity import Node
     from kvcalc.workload import Workload
@@ -26,9 +28,9 @@ NO_CACHE = Quantity("nothing is cached", "0", {}, "--kv-cache off: every step re
 NO_STATE = Quantity("nothing is kept", "0", {}, "no layer keeps a fixed state")
 
 
-def storage(spec: ModelSpec, workload: Workload) -> dict[str, Node]:
+def storage(spec: ModelSpec, workload: Workload, engine: Engine) -> dict[str, Node]:
     """What is stored, by row key."""
-    elements, bits = Elements(spec), Bits(spec, workload)
+    elements, bits = Elements(spec, engine), Bits(spec, workload, engine)
     if not workload.kv_cache:
         return dict.fromkeys(
             (
@@ -47,20 +49,20 @@ def storage(spec: ModelSpec, workload: Workload) -> dict[str, Node]:
         "state_elements": _fixed(spec, elements) or NO_STATE,
         "state_bytes": _bytes(_fixed(spec, bits) or NO_STATE),
         "cache_elements": _kept(spec, workload, elements, "n"),
-        "cache_bytes": cache_bytes(spec, workload, "n"),
+        "cache_bytes": cache_bytes(spec, workload, "n", engine),
     }
 
 
-def cache_bytes(spec: ModelSpec, workload: Workload, n: str) -> Node:
-    """Bytes the batch keeps while token n is processed."""
-    return _bytes(_kept(spec, workload, Bits(spec, workload), n)) if workload.kv_cache else NO_CACHE
+def cache_bytes(spec: ModelSpec, workload: Workload, n: str, engine: Engine) -> Node:
+    """Bytes the batch keeps at token n."""
+    return _bytes(_kept(spec, workload, Bits(spec, workload, engine), n)) if workload.kv_cache else NO_CACHE
 
 
-def read_bytes(spec: ModelSpec, workload: Workload) -> Node:
+def read_bytes(spec: ModelSpec, workload: Workload, engine: Engine) -> Node:
     """What the decode step reads: cache rows once per layer that reads them, shared memory too, and every state."""
     if not workload.kv_cache:
         return NO_CACHE
-    bits = Bits(spec, workload)
+    bits = Bits(spec, workload, engine)
     rows = [
         _part(layers, branch, "bits read", "B*b*t", {"b": bits.of_a_token(branch.memory), "t": seen(branch.reach)})
         for layers, branch in spec.branches()
@@ -73,16 +75,19 @@ class Elements(NamedTuple):
     """Counts elements."""
 
     spec: ModelSpec
+    engine: Engine
     symbol: str = "e"
 
     def of_a_token(self, memory: Memory) -> Node:
         """What one token leaves in one layer."""
+        if any(self.engine.store(store) != store.formula for store in memory.stores()):
+            return _sum("elements per token", memory, self, [(store, "e") for store in memory.stores()])
         symbols = {**memory.symbols(), "d": self.spec.hidden_size}
         return Quantity("elements per token", memory.elements_formula, symbols, memory.source)
 
     def of_a_sequence(self, memory: Memory) -> Node:
         """What one sequence keeps in one layer, whatever its length."""
-        return _sum("elements of the state", memory, self.spec, [(state, "e") for state in memory.states()])
+        return _sum("elements of the state", memory, self, [(state, "e") for state in memory.states()])
 
 
 class Bits(NamedTuple):
@@ -90,12 +95,13 @@ class Bits(NamedTuple):
 
     spec: ModelSpec
     workload: Workload
+    engine: Engine
     symbol: str = "b"
 
     def of_a_token(self, memory: Memory) -> Node:
         """What one token leaves in one layer, K and V at their own dtypes."""
         stores = [(store, f"{self.workload.bits(store.role)}*e") for store in memory.stores()]
-        return _sum("bits per token", memory, self.spec, stores)
+        return _sum("bits per token", memory, self, stores)
 
     def of_a_sequence(self, memory: Memory) -> Node:
         """What one sequence keeps in one layer, whatever its length."""
@@ -104,13 +110,13 @@ class Bits(NamedTuple):
             (state, f"{recurrent if state.role == 'state' else self.workload.bits(state.role)}*e")
             for state in memory.states()
         ]
-        return _sum("bits of the state", memory, self.spec, states)
+        return _sum("bits of the state", memory, self, states)
 
 
-def _sum(name: str, memory: Memory, spec: ModelSpec, parts: Sequence[tuple[Store | State, str]]) -> Total:
+def _sum(name: str, memory: Memory, count: Elements | Bits, parts: Sequence[tuple[Store | State, str]]) -> Total:
     """Each store or state by a formula of its elements e."""
-    symbols = {**memory.symbols(), "d": spec.hidden_size}
-    elements = [Quantity("elements", part.formula, symbols, part.source) for part, _ in parts]
+    symbols = {**memory.symbols(), "d": count.spec.hidden_size}
+    elements = [Quantity("elements", _held(part, count.engine), symbols, part.source) for part, _ in parts]
     return Total(
         name,
         tuple(
@@ -118,6 +124,11 @@ def _sum(name: str, memory: Memory, spec: ModelSpec, parts: Sequence[tuple[Store
             for (part, formula), element in zip(parts, elements, strict=True)
         ),
     )
+
+
+def _held(part: Store | State, engine: Engine) -> str:
+    """The formula of its elements under this engine."""
+    return engine.store(part) if isinstance(part, Store) else engine.state(part)
 
 
 def _of_a_token(spec: ModelSpec, count: Elements | Bits) -> Total:
@@ -141,12 +152,12 @@ def _fixed(spec: ModelSpec, count: Elements | Bits) -> Total | None:
 
 
 def _kept(spec: ModelSpec, workload: Workload, count: Elements | Bits, n: str) -> Node:
-    """What the batch keeps while token n is processed; a shared prefix is kept once."""
+    """What the batch keeps at token n; a shared prefix is kept once."""
     parts = []
     for layers, branch in spec.branches(owners=True):
         if not branch.memory.stores():
             continue
-        tokens = kept(branch.reach, n)
+        tokens = count.engine.tokens(branch.reach, n)
         symbols: dict[str, int | Node] = {count.symbol: count.of_a_token(branch.memory), "t": tokens}
         formula = f"B*{count.symbol}*t"
         if workload.shared_prefix_tokens:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
 
 MAX_TOKENS = 10**12
@@ -34,7 +35,8 @@ class Workload(NamedTuple):
 
     n = context_tokens counts the token being processed; `cached_tokens` of them came before the prefill;
     `generate_tokens` follow; `shared_prefix_tokens` are stored and computed once a batch. `encoder_tokens` None: the
-    model's own fixed length, else as many as the context. `state_dtype` '': the model's own, else fp32.
+    model's own fixed length, else as many as the context. `state_dtype` '': the model's own, else fp32. `engine`
+    is whose cache is counted.
     """
 
     context_tokens: int
@@ -51,6 +53,7 @@ class Workload(NamedTuple):
     mla_prefill: str = "naive"
     state_dtype: str = ""
     encoder_tokens: int | None = None
+    engine: str = "paper"
 
     def check(self) -> None:
         """Raise KvcalcError where a number is out of range, a word unknown, or two of them contradict each other."""
@@ -73,6 +76,7 @@ class Workload(NamedTuple):
             ("state_dtype", self.state_dtype or self.dtype, DTYPE_BITS),
             ("mla_decode", self.mla_decode, MODES),
             ("mla_prefill", self.mla_prefill, MODES),
+            ("engine", self.engine, ENGINES),
         ):
             if word not in known:
                 raise KvcalcError(

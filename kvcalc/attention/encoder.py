@@ -21,6 +21,7 @@ ENCODER = Rules(
     source=SOURCE,
     stored="0",
     shared="0",
+    dense="n_enc",
 )
 
 

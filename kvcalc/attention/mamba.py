@@ -20,6 +20,7 @@ class Mamba1(NamedTuple):
     conv_kernel: Annotated[int, "columns K of the convolution"]
     use_bias: Annotated[bool, "biases on the input and output projections"] = False
     use_conv_bias: Annotated[bool, "a bias in the convolution"] = False
+    inner_norms: Annotated[bool, "norms with weights on the time step, B and C"] = False
     kind: str = "mamba1"
 
     @property
@@ -59,16 +60,16 @@ class Mamba1(NamedTuple):
         """The state and the convolution's last columns."""
         return (
             State("state", "d_in*N", "state", SOURCE_1),
-            State("conv", "(K_c - 1)*d_in", "conv", SOURCE_CONV),
+            State("conv", "(K_c - 1)*d_in", "conv", SOURCE_CONV, library="K_c*d_in"),
         )
 
     def work(self, mode: str) -> tuple[Work, ...]:
         """The recurrence: one multiply-add into each element of the state, and one out of it."""
         return (
-            Work("state update", "token", "2*d_in*N", SOURCE_1, mixes=True),
+            Work("state update", "token", "2*d_in*N", SOURCE_1, mixes=True, runs="elementwise"),
             Work("state read-out", "token", "2*d_in*N", SOURCE_1, mixes=True),
             Work("in", "token", "2*d*2*d_in", SOURCE_1),
-            Work("conv", "token", "2*K_c*d_in", SOURCE_1),
+            Work("conv", "token", "2*K_c*d_in", SOURCE_1, runs="padded"),
             Work("x", "token", "2*d_in*(R + 2*N)", SOURCE_1),
             Work("dt", "token", "2*R*d_in", SOURCE_1),
             Work("out", "token", "2*d_in*d", SOURCE_1),
@@ -84,6 +85,8 @@ class Mamba1(NamedTuple):
             Weights("A_log and D", "d_in*N + d_in"),
             Weights("out", "d_in*d"),
         ]
+        if self.inner_norms:
+            parts.append(Weights("inner norms", "R + 2*N"))
         if self.use_conv_bias:
             parts.append(Weights("conv bias", "d_in"))
         if self.use_bias:
@@ -145,16 +148,18 @@ class Mamba2(NamedTuple):
         """The state and the convolution's last columns."""
         return (
             State("state", "n_h*P*N", "state", SOURCE_2),
-            State("conv", "(K_c - 1)*(n_h*P + 2*G*N)", "conv", SOURCE_CONV),
+            State(
+                "conv", "(K_c - 1)*(n_h*P + 2*G*N)", "conv", SOURCE_CONV, library="K_c*(n_h*P + 2*G*N)"
+            ),
         )
 
     def work(self, mode: str) -> tuple[Work, ...]:
         """The recurrence; the chunkwise form does the same by larger matmuls."""
         return (
-            Work("state update", "token", "2*n_h*P*N", SOURCE_2, mixes=True),
+            Work("state update", "token", "2*n_h*P*N", SOURCE_2, mixes=True, runs="elementwise"),
             Work("state read-out", "token", "2*n_h*P*N", SOURCE_2, mixes=True),
             Work("in", "token", "2*d*(2*n_h*P + 2*G*N + n_h)", SOURCE_2),
-            Work("conv", "token", "2*K_c*(n_h*P + 2*G*N)", SOURCE_2),
+            Work("conv", "token", "2*K_c*(n_h*P + 2*G*N)", SOURCE_2, runs="padded"),
             Work("out", "token", "2*n_h*P*d", SOURCE_2),
         )
 

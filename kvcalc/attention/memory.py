@@ -11,24 +11,30 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Store(NamedTuple):
-    """Elements that one token leaves behind in one layer. `role` decides its dtype: 'k', 'v', or 'kv' for neither."""
+    """Elements that one token leaves behind in one layer. `role` decides its dtype: 'k', 'v', or 'kv' for neither.
 
-    name: str
-    formula: str
-    role: str
-    source: str
-
-
-class State(NamedTuple):
-    """Elements that one sequence keeps in one layer, however long it is.
-
-    `role` decides their dtype: 'state', a recurrent state, or 'conv', columns of a short convolution.
+    `library`: what the Transformers library stores instead, '' where that is the same.
     """
 
     name: str
     formula: str
     role: str
     source: str
+    library: str = ""
+
+
+class State(NamedTuple):
+    """Elements that one sequence keeps in one layer, however long it is.
+
+    `role` decides their dtype: 'state', a recurrent state, or 'conv', columns of a short convolution. `library`: what
+    the Transformers library keeps instead (K columns, where K - 1 suffice), '' where that is the same.
+    """
+
+    name: str
+    formula: str
+    role: str
+    source: str
+    library: str = ""
 
 
 class Work(NamedTuple):
@@ -36,7 +42,9 @@ class Work(NamedTuple):
 
     `writes` marks the work of making what is stored: a layer that shares another's memory does not do it, and one
     that reads an encoder's does it once for each of the encoder's tokens. `mixes` marks the update and the reading of
-    a fixed state, which stand to tokens as scores and values stand to pairs.
+    a fixed state, which stand to tokens as scores and values stand to pairs. `runs`: how the Transformers library's
+    own code does it, where a counter of matmuls does not see this formula: 'elementwise', or 'padded', a convolution
+    of K_c columns over inputs padded on both sides.
     """
 
     name: str
@@ -45,6 +53,7 @@ class Work(NamedTuple):
     source: str
     writes: bool = False
     mixes: bool = False
+    runs: str = ""
 
     @property
     def core(self) -> bool:

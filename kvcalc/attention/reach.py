@@ -9,6 +9,8 @@ Each reach gives formulas, n counting the token being processed:
     receptive   tokens one layer adds to the receptive field, '' where it is unbounded or blocked
     stored      what a new token adds to the cache, of the e elements that a token leaves
     shared      of t tokens kept, those that belong to a prefix of S tokens common to the batch
+    between     tokens that the Transformers library holds once token n is processed, '' where these are the kept
+    dense       keys that code which masks, and skips nothing, runs each of s queries over after p tokens
 Every one is checked against a brute-force mask in tests/test_reach.py.
 """
 
@@ -34,6 +36,8 @@ class Rules(NamedTuple):
     source: str
     stored: str = "e"
     shared: str = "max(0, t - (n - S))"
+    between: str = ""
+    dense: str = "p + s"
 
 
 class Reach(Protocol):
@@ -80,6 +84,8 @@ WINDOW = Rules(
     touched="min(p + s, W + s - 1)",
     receptive="W",
     source="Mistral 7B (arXiv:2310.06825) sec. 2: rolling buffer, slot i mod W",
+    between="min(n, W - 1)",
+    dense="min(p, W - 1) + s",
 )
 # The buffer spans (W-1)*delta + 1 tokens: every residue class mod delta is needed by a later query. In `touched` the
 # last min(s, delta) queries lie in different classes, and each earlier one adds one key at most.
@@ -100,6 +106,8 @@ DILATED = Rules(
     ),
     receptive="W*delta",
     source="Longformer (arXiv:2004.05150) sec. 3.1, figure 2c and the receptive field l*d*w",
+    between="min(n, (W - 1)*delta)",
+    dense="min(p, (W - 1)*delta) + s",
 )
 CHUNK = Rules(
     seen="(n - 1)%C + 1",
@@ -112,6 +120,8 @@ CHUNK = Rules(
     touched="p%C + s",
     receptive="",
     source="Llama 4, transformers masking_utils.py chunked_overlay: no look-back over a chunk's edge",
+    between="min(n, C - 1)",
+    dense="min(p, C - 1) + s",
 )
 
 
@@ -186,6 +196,16 @@ def seen(reach: Reach, n: str = "n") -> Quantity:
 def kept(reach: Reach, n: str = "n") -> Quantity:
     """Tokens the cache holds while token `n` is processed."""
     return _at("tokens kept", reach.rules.kept, reach, {"n": n})
+
+
+def between(reach: Reach, n: str = "n") -> Quantity:
+    """Tokens the Transformers library holds once token `n` is processed."""
+    return _at("tokens held between steps", reach.rules.between or reach.rules.kept, reach, {"n": n})
+
+
+def dense(reach: Reach, p: str, s: str) -> Quantity:
+    """Keys that code which masks, and skips nothing, runs each of `s` queries over after `p` tokens."""
+    return _at("keys of the rectangle", reach.rules.dense, reach, {"p": p, "s": s})
 
 
 def touched(reach: Reach, p: str, s: str) -> Quantity:

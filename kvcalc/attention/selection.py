@@ -31,6 +31,7 @@ COMPRESSED = Rules(
     source=SOURCE_V4,
     stored="ceil_div(e, m)",
     shared="min(t, S//m)",
+    dense="(p + s)//m",
 )
 TOP_COMPRESSED = COMPRESSED._replace(
     seen="min(k_s, n//m)",
@@ -51,6 +52,7 @@ REMAINDER = Rules(
     source=SOURCE_V4,
     stored="0",
     shared="0",
+    dense="0",
 )
 
 

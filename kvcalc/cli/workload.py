@@ -120,6 +120,11 @@ MlaPrefillOption = Annotated[
     Literal["absorbed", "naive"], typer.Option("--mla-prefill", help="How prefill attends over latents.")
 ]
 
+EngineOption = Annotated[
+    Literal["paper", "transformers"],
+    typer.Option("--engine", help="Whose cache: what the model needs, or what that library holds between steps."),
+]
+
 
 def make_request(
     *,
@@ -138,6 +143,7 @@ def make_request(
     mla_prefill: MlaPrefillOption = "naive",
     state_dtype: StateDtypeOption = None,
     encoder_tokens: EncoderTokensOption = None,
+    engine: EngineOption = "paper",
 ) -> kvcalc.Request:
     """Read the options as typed. Raises KvcalcError where they contradict each other."""
     return kvcalc.parse_request(locals())

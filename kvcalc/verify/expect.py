@@ -1,0 +1,128 @@
+"""kvcalc's numbers as the library holds them and as torch's counter counts them.
+
+The counter sees matmuls as they are run: a masked kernel's whole rectangle of queries and keys, the logits of every
+token of the prompt, MLA's latents re-expanded at every step, no elementwise recurrence, a convolution over padding.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.analysis import analyze
+from kvcalc.attention.reach import dense
+from kvcalc.engines import engine_of
+from kvcalc.model import NOTHING, branches_of, feedforwards_of
+from kvcalc.quantity import Quantity
+from kvcalc.workload import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.attention.memory import Work
+    from kvcalc.model import Branch, Extra, LayerGroup, ModelSpec
+
+LIBRARY = engine_of("transformers")
+
+
+class Expectation(NamedTuple):
+    """What the library should hold and do, by kvcalc. FLOPs None: run in another form, which is not modelled."""
+
+    tokens: int
+    encoder_tokens: int
+    parameters: int
+    cache_elements: int
+    by_layer: dict[int, int]
+    prefill_flops: int | None
+    decode_flops: int | None
+
+
+class Run(NamedTuple):
+    """One call of the counter's: s new tokens after p, beside an encoder of n_enc that runs or has run."""
+
+    new: int
+    past: int
+    encoder_tokens: int
+    encodes: bool
+
+    @property
+    def scope(self) -> dict[str, int]:
+        """Symbols of the reaches."""
+        return {"p": self.past, "s": self.new, "n": self.past + self.new, "encoder_tokens": self.encoder_tokens}
+
+
+def expect(spec: ModelSpec, tokens: int, encoder_tokens: int = 0) -> Expectation:
+    """Everything that `observe` sees of a model after a prefill of `tokens` and one step."""
+    workload = Workload(tokens, engine=LIBRARY.name, encoder_tokens=encoder_tokens)
+    report = analyze(spec, workload)
+    chunkwise = any(work.mixes and work.runs != "elementwise" for _, b in spec.branches() for work in b.memory.work(""))
+    prefill = Run(tokens, 0, encoder_tokens, True)
+    step = Run(1, tokens, encoder_tokens, False)
+    return Expectation(
+        tokens,
+        encoder_tokens,
+        report.value("parameters") or 0,
+        report.value("cache_elements") or 0,
+        _by_layer(spec, report.scope),
+        None if chunkwise else counted(spec, prefill),
+        counted(spec, step),
+    )
+
+
+def _by_layer(spec: ModelSpec, scope: dict[str, int]) -> dict[int, int]:
+    """Elements that each layer holds."""
+    found: dict[int, int] = {}
+    for group in spec.groups:
+        for branch in group.layer.branches:
+            for index in group.indices if not branch.shares_kv else ():
+                found[index] = found.get(index, 0) + _held(spec, branch, scope)
+    return {index: elements for index, elements in sorted(found.items()) if elements}
+
+
+def _held(spec: ModelSpec, branch: Branch, scope: dict[str, int]) -> int:
+    symbols = {**branch.memory.symbols(), "d": spec.hidden_size}
+    a_token = sum(Quantity("", LIBRARY.store(store), symbols).evaluate({}) for store in branch.memory.stores())
+    fixed = sum(Quantity("", LIBRARY.state(state), symbols).evaluate({}) for state in branch.memory.states())
+    return a_token * LIBRARY.tokens(branch.reach, "n").evaluate(scope) + fixed if a_token else fixed
+
+
+def counted(spec: ModelSpec, run: Run) -> int:
+    """FLOPs of one call as torch's counter counts them."""
+    total = sum(_stack(spec.groups, spec.extras, spec.hidden_size, run))
+    if spec.embedding_size:
+        total += 2 * run.new * 2 * spec.hidden_size * spec.embedding_size
+    total += 2 * (spec.embedding_size or spec.hidden_size) * spec.vocab_size * run.new
+    if spec.encoder is not None and run.encodes:
+        inner = Run(run.encoder_tokens, 0, run.encoder_tokens, False)
+        total += sum(_stack(spec.encoder.groups, spec.encoder.extras, spec.encoder.hidden_size, inner))
+    return total
+
+
+def _stack(groups: tuple[LayerGroup, ...], extras: tuple[Extra, ...], d: int, run: Run) -> Iterator[int]:
+    for layers, branch in branches_of(groups):
+        symbols = {**branch.memory.symbols(), "d": d}
+        for work in branch.memory.work("naive"):
+            if not (work.writes and branch.shares_kv):
+                yield layers * Quantity("", work.formula, symbols).evaluate({}) * _times(work, branch, symbols, run)
+    for layers, feedforward in feedforwards_of(groups):
+        symbols = {**feedforward.symbols(), "d": d}
+        for work in feedforward.flops():
+            yield layers * Quantity("", work.formula, symbols).evaluate({}) * run.new
+    inside = [(group.layers, extra) for group in groups for extra in group.layer.extras]
+    for layers, extra in (*inside, *((1, extra) for extra in extras)):
+        if extra.work_per_token != NOTHING:
+            symbols = {**dict(extra.constants), "d": d}
+            yield layers * Quantity("", extra.work_per_token, symbols).evaluate({}) * run.new
+
+
+def _times(work: Work, branch: Branch, symbols: dict[str, int], run: Run) -> int:
+    """How often the counter sees a work's formula in one call."""
+    if work.runs == "elementwise":
+        return 0
+    if work.runs == "padded":  # a step runs over K + 1 columns: two outputs
+        return run.new + symbols["K_c"] - 1 if run.encodes or not run.past else 2
+    if work.writes and branch.reach.kind == "encoder":
+        return run.encoder_tokens if run.encodes else 0
+    if work.per == "token":
+        return run.new
+    keys = dense(branch.reach, "p", "s").evaluate(run.scope)
+    return keys if work.per == "key" else run.new * keys

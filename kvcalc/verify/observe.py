@@ -1,0 +1,163 @@
+"""What a live model holds and does: its parameters, its cache after a prefill, the matmuls a counter counts."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.verify.build import NotBuiltError, library, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.verify.build import Live
+
+CACHES = ("past_key_values", "cache_params", "state")  # what the library's outputs call it
+
+
+class Held(NamedTuple):
+    """One tensor of a cache: the layer it belongs to, None where it holds all of them, its name and shape."""
+
+    layer: int | None
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        """Its numbers."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+
+class Observation(NamedTuple):
+    """A model after a prefill of `tokens`, batch 1, and one decode step. None: the library cannot run it."""
+
+    tokens: int
+    encoder_tokens: int
+    parameters: int
+    held: tuple[Held, ...]
+    prefill_flops: int | None
+    decode_flops: int | None
+    decode_error: str = ""
+
+    @property
+    def cache_elements(self) -> int:
+        """All it holds between steps."""
+        return sum(held.elements for held in self.held)
+
+    def by_layer(self) -> dict[int, list[Held]] | None:
+        """What each layer holds; None where a tensor holds more than one layer's."""
+        found: dict[int, list[Held]] = {}
+        for held in self.held:
+            if held.layer is None:
+                return None
+            if held.elements:
+                found.setdefault(held.layer, []).append(held)
+        return found
+
+
+def observe(live: Live, tokens: int, encoder_tokens: int) -> Observation:
+    """Prefill and one decode step with the library's own cache. Raises NotBuiltError where the prefill fails."""
+    torch, _ = library()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            given, prefill = _counted(live, _inputs(torch, live, tokens, encoder_tokens))
+        except Exception as error:  # whatever its code raises is its reason
+            raise NotBuiltError(f"{live.name} does not run on the meta device: {reason(error)}") from None
+        name, cache = _cache_of(given)
+        held = tuple(tensors_of(cache, torch))
+        decode, failed = None, ""
+        try:
+            step = {name: cache, "use_cache": True, **_step(torch, live, given)}
+            _, decode = _counted(live, step)
+        except Exception as error:  # the prefill's numbers stand
+            failed = reason(error)
+    return Observation(tokens, encoder_tokens, parameters_of(live), held, prefill, decode, failed)
+
+
+def _counted(live: Live, inputs: dict[str, Any]) -> tuple[Any, int]:
+    """Run a call under torch's counter of matmuls."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with counter:
+        outputs = live.model(**inputs)
+    return outputs, counter.get_total_flops()
+
+
+def _inputs(torch: Any, live: Live, tokens: int, encoder_tokens: int) -> dict[str, Any]:
+    """A prefill's."""
+
+    def ids(length: int) -> Any:
+        return torch.zeros(1, length, dtype=torch.long, device="meta")
+
+    if not getattr(live.config, "is_encoder_decoder", False):
+        return {"input_ids": ids(tokens), "use_cache": True}
+    told = {"decoder_input_ids": ids(tokens), "use_cache": True}
+    if live.model.main_input_name == "input_features":  # two frames of a spectrogram a token
+        bins = getattr(live.config, "num_mel_bins", 80)
+        return {"input_features": torch.zeros(1, bins, 2 * encoder_tokens, device="meta"), **told}
+    return {"input_ids": ids(encoder_tokens), **told}
+
+
+def _step(torch: Any, live: Live, given: Any) -> dict[str, Any]:
+    """One more token's."""
+    one = torch.zeros(1, 1, dtype=torch.long, device="meta")
+    if not getattr(live.config, "is_encoder_decoder", False):
+        return {"input_ids": one}
+    return {"decoder_input_ids": one, "encoder_outputs": (given["encoder_last_hidden_state"],)}
+
+
+def _cache_of(given: Any) -> tuple[str, Any]:
+    """The cache in a model's outputs and what it is called there."""
+    for name in CACHES:
+        cache = given.get(name) if hasattr(given, "get") else None
+        if cache is not None:
+            return name, cache
+    return CACHES[0], None
+
+
+def parameters_of(live: Live) -> int:
+    """Numbers of the language model's own modules and of its head, tied ones once: towers and projectors apart."""
+    if live.text is live.config:
+        return sum(weights.numel() for weights in live.model.parameters())
+    found: dict[int, int] = {}
+    for module in live.model.modules():
+        if getattr(module, "config", None) is live.text:
+            found.update((id(weights), weights.numel()) for weights in module.parameters())
+    head = live.model.get_output_embeddings()
+    if head is not None:
+        found.update((id(weights), weights.numel()) for weights in head.parameters())
+    return sum(found.values())
+
+
+def tensors_of(cache: Any, torch: Any) -> Iterator[Held]:
+    """Every tensor of numbers in a cache, with its layer."""
+    seen: set[int] = set()
+
+    def walk(value: Any, layer: int | None, name: str) -> Iterator[Held]:
+        if isinstance(value, torch.Tensor):
+            if value.is_floating_point() and value.dim() > 0:
+                yield Held(layer, name, tuple(value.shape))
+            return
+        if isinstance(value, dict):
+            items = list(value.items())
+        elif isinstance(value, list | tuple):
+            items = list(enumerate(value))
+        elif hasattr(value, "__dict__") and type(value).__module__.startswith("transformers"):
+            if id(value) in seen:
+                return
+            seen.add(id(value))
+            items = list(vars(value).items())
+        else:
+            return
+        for key, inner in items:
+            if layer is None and isinstance(key, int) and name.rsplit(".", 1)[-1] == "layers":
+                yield from walk(inner, key, "")
+            else:
+                yield from walk(inner, layer, f"{name}.{key}".strip("."))
+
+    yield from walk(cache, None, "")
