@@ -14,6 +14,10 @@ SOURCE = "DeepSeek-V2 (arXiv:2405.04434) sec. 2.1, Table 1"
 SOURCE_ABSORBED = "DeepSeek-V2 (arXiv:2405.04434) sec. 2.1.2: W^UK absorbed into W^UQ, W^UV into W^O"
 SOURCE_NAIVE = "DeepSeek-V2 (arXiv:2405.04434) eq. 10-11: K and V of all heads from the latent"
 
+SOURCE_GATE = "gated attention (arXiv:2505.06708): a sigmoid on the output, made from the layer's input"
+WIDTH = "n_h*(d_n + d_h^R)"
+GATES = {"hidden": "d*n_h*d_v", "per_head": "d*n_h"}
+
 SOURCE_CROSSOVER = "both costs set equal, n tokens cached: absorbed scores are wider, naive latents are expanded"
 
 
@@ -22,6 +26,9 @@ class Latent(NamedTuple):
 
     Shapes per token: latent [d_c], RoPE key [d_h^R]. `q_lora_rank` 0: queries straight from the hidden state;
     `qk_rope_head_dim` 0: no decoupled key. `attention_bias` puts one on the q and kv down-projections and on o.
+    `output_gate`: '' none, 'hidden' n_h*d_v gates from the hidden state, 'per_head' n_h from it, 'query' n_h*d_v from
+    the query's latent, which is then read twice, before and after its norm (A.X-K2). `head_scaling` is a scale and a
+    bias of each head's scores.
     """
 
     num_attention_heads: int
@@ -31,6 +38,10 @@ class Latent(NamedTuple):
     v_head_dim: int
     q_lora_rank: int = 0
     attention_bias: bool = False
+    output_gate: str = ""
+    sinks: bool = False
+    rope_key_norm: bool = False
+    head_scaling: bool = False
     kind: str = "mla"
 
     @property
@@ -64,6 +75,15 @@ class Latent(NamedTuple):
         latent = Store("latent", "d_c", "kv", SOURCE)
         return (latent, Store("RoPE key", "d_h^R", "kv", SOURCE)) if self.qk_rope_head_dim else (latent,)
 
+    @property
+    def _gated(self) -> bool:
+        return self.output_gate in GATES
+
+    @property
+    def _query_up(self) -> str:
+        """The query's up-projection: twice as tall and with the gates in it where these come from the latent too."""
+        return f"2*d_c'*({WIDTH} + n_h*d_v)" if self.output_gate == "query" else f"d_c'*{WIDTH}"
+
     def states(self) -> tuple[State, ...]:
         """None."""
         return ()
@@ -83,28 +103,28 @@ class Latent(NamedTuple):
                 Work("absorption into q", "token", "2*n_h*d_n*d_c", SOURCE_ABSORBED),
                 Work("absorption into o", "token", "2*n_h*d_c*d_v", SOURCE_ABSORBED),
             )
-        width = "n_h*(d_n + d_h^R)"
         if self.q_lora_rank:
             query: tuple[Work, ...] = (
                 Work("q down", "token", "2*d*d_c'", SOURCE),
-                Work("q up", "token", f"2*d_c'*{width}", SOURCE),
+                Work("q up", "token", f"2*{self._query_up}", SOURCE),
             )
         else:
-            query = (Work("q", "token", f"2*d*{width}", SOURCE),)
+            query = (Work("q", "token", f"2*d*{WIDTH}", SOURCE),)
+        gate = (Work("output gate", "token", f"2*{GATES[self.output_gate]}", SOURCE_GATE),) if self._gated else ()
         return (
             *inner,
             *query,
+            *gate,
             Work("kv down", "token", "2*d*(d_c + d_h^R)", SOURCE, writes=True),
             Work("o", "token", "2*n_h*d_v*d", SOURCE),
         )
 
     def weights(self) -> tuple[Weights, ...]:
         """Both modes use the same weights."""
-        width = "n_h*(d_n + d_h^R)"
         if self.q_lora_rank:
-            query = [Weights("q down", "d*d_c'"), Weights("q norm", "d_c'"), Weights("q up", f"d_c'*{width}")]
+            query = [Weights("q down", "d*d_c'"), Weights("q norm", "d_c'"), Weights("q up", self._query_up)]
         else:
-            query = [Weights("q", f"d*{width}")]
+            query = [Weights("q", f"d*{WIDTH}")]
         parts = [
             *query,
             Weights("kv down", "d*(d_c + d_h^R)", writes=True),
@@ -115,6 +135,14 @@ class Latent(NamedTuple):
         if self.attention_bias:
             parts += [Weights("q down bias", "d_c'")] if self.q_lora_rank else []
             parts += [Weights("kv down bias", "d_c + d_h^R", writes=True), Weights("o bias", "d")]
+        if self._gated:
+            parts.append(Weights("output gate", GATES[self.output_gate]))
+        if self.sinks:
+            parts.append(Weights("sinks", "n_h"))
+        if self.rope_key_norm:
+            parts.append(Weights("RoPE key norm", "d_h^R", writes=True))
+        if self.head_scaling:
+            parts.append(Weights("scale and bias of heads", "2*n_h"))
         return tuple(parts)
 
     @property
