@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvcalc.attention.blocks import Overlap, Selected, Strided
+from kvcalc.attention.blocks import Overlap, Pooled, Pools, Selected, Strided
 from kvcalc.attention.reach import Reach, kept, pairs, seen, shared, touched
 from kvcalc.attention.selection import Compressed, Remainder, Top
 from kvcalc.quantity import Quantity
@@ -53,6 +53,12 @@ def step(reach: Reach, n: int) -> Step:
             blocks = [(first, min(first + length - 1, n)) for first in range(1, n + 1, length)]
             chosen = best(n, blocks[:-1], count - 1) + blocks[-1:]
             return Step([(t, t) for first, last in chosen for t in range(first, last + 1)], tokens)
+        case Pooled(m):
+            return Step(complete(n, m, m), tokens)
+        case Pools(m, count, tail):
+            closed = complete(n, m, m)
+            open_pool = tokens[closed[-1][1] if closed else 0 :] if tail else []
+            return Step([(t, t) for a, z in best(n, closed, count) for t in range(a, z + 1)] + open_pool, tokens)
         case Remainder(m):
             closed = complete(n, m, m)
             return Step([], tokens[closed[-1][1] if closed else 0 :])
@@ -67,6 +73,8 @@ REACHES = st.one_of(
     st.builds(Compressed, SMALL, st.integers(0, 6)),
     st.builds(Selected, SMALL, st.integers(1, 6)),
     st.builds(Strided, SMALL, SMALL),
+    st.builds(Pooled, SMALL),
+    st.builds(Pools, SMALL, st.integers(1, 6), st.booleans()),
     st.builds(Remainder, SMALL),
     st.builds(Overlap, SMALL),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from kvcalc.attention.reach import Rules
+from kvcalc.attention.selection import COMPRESSED, TOP_COMPRESSED
 
 SOURCE_NSA = "NSA (arXiv:2502.11089) sec. 3.3: a row for every stride, of a block of tokens"
 SOURCE_SELECTED = (
@@ -41,6 +42,7 @@ STRIDED = Rules(
     source=SOURCE_NSA,
     stored="ceil_div(e, sigma)",
     shared="min(t, ceil_div(max(0, S - l + 1), sigma))",
+    dense="ceil_div(max(0, p + s - l + 1), sigma)",
 )
 OVERLAP = Rules(
     seen="0",
@@ -52,6 +54,38 @@ OVERLAP = Rules(
     source=SOURCE_OVERLAP,
     stored="0",
     shared="0",
+    dense="0",
+)
+
+SOURCE_POOLS = "Qwen4 QSA, GLM-5.3 index_kpool: whole pools are selected by one key each, the open one's tokens are read"
+POOLED = COMPRESSED._replace(kept="n", touched="p + s", source=SOURCE_POOLS, stored="e", shared="max(0, t - (n - S))")
+POOLS = TOP_COMPRESSED._replace(
+    seen="m*min(k_s, n//m)",
+    kept="n",
+    pairs="m*(m*a*(a - 1)/2 + a*(r + 1) + (n - j)*k_s) where j = min(n, k_s*m - 1), a = j//m, r = j%m",
+    recomputed=(
+        "m*(a*(a - 1)/2*(m*(j + 1) - m*(m - 1)/2) - m*m*(a - 1)*a*(2*a - 1)/6 + a*(r + 1)*(r + 2)/2"
+        " + i*(m*a*(a - 1)/2 + a*(r + 1)) + k_s*i*(i + 1)/2)"
+        " where j = min(n, k_s*m - 1), i = n - j, a = j//m, r = j%m"
+    ),
+    touched="p + s",
+    source=SOURCE_POOLS,
+    stored="e",
+    shared="max(0, t - (n - S))",
+    dense="p + s",
+)
+POOLS_AND_TAIL = POOLS._replace(
+    seen="m*min(k_s, n//m) + n%m",
+    pairs=(
+        "m*(m*a*(a - 1)/2 + a*(r + 1) + (n - j)*k_s) + b*m*(m - 1)/2 + q*(q + 1)/2"
+        " where j = min(n, k_s*m - 1), a = j//m, r = j%m, b = n//m, q = n%m"
+    ),
+    recomputed=(
+        "m*(a*(a - 1)/2*(m*(j + 1) - m*(m - 1)/2) - m*m*(a - 1)*a*(2*a - 1)/6 + a*(r + 1)*(r + 2)/2"
+        " + i*(m*a*(a - 1)/2 + a*(r + 1)) + k_s*i*(i + 1)/2)"
+        " + m*m*(m - 1)*b*(b - 1)/4 + b*(m - 1)*m*(m + 1)/6 + (q + 1)*b*m*(m - 1)/2 + q*(q + 1)*(q + 2)/6"
+        " where j = min(n, k_s*m - 1), i = n - j, a = j//m, r = j%m, b = n//m, q = n%m"
+    ),
 )
 
 
@@ -97,6 +131,50 @@ class Strided(NamedTuple):
     def symbols(self) -> dict[str, int]:
         """Blocks of l tokens, sigma apart."""
         return {"l": self.block_size, "sigma": self.stride}
+
+
+class Pooled(NamedTuple):
+    """One key for every complete pool of m tokens, pooled when it is read: what it is made of stays cached."""
+
+    pool_size: Annotated[int, "tokens of one pool"]
+    kind: str = "pooled"
+
+    @property
+    def rules(self) -> Rules:
+        """Its formulas."""
+        return POOLED
+
+    @property
+    def label(self) -> str:
+        """As tables show it."""
+        return f"1/{self.pool_size} pooled"
+
+    def symbols(self) -> dict[str, int]:
+        """The pool's length m."""
+        return {"m": self.pool_size}
+
+
+class Pools(NamedTuple):
+    """The tokens of some complete pools and, with the tail, those of the open one; all tokens stay cached."""
+
+    pool_size: Annotated[int, "tokens of one pool"]
+    pools: Annotated[int, "complete pools that a query reads"]
+    tail: Annotated[bool, "the open pool's tokens are read too"] = True
+    kind: str = "pools"
+
+    @property
+    def rules(self) -> Rules:
+        """Its formulas."""
+        return POOLS_AND_TAIL if self.tail else POOLS
+
+    @property
+    def label(self) -> str:
+        """As tables show it."""
+        return f"top-{self.pools}x{self.pool_size}{' + tail' if self.tail else ''}"
+
+    def symbols(self) -> dict[str, int]:
+        """Pools of m tokens, k_s of them."""
+        return {"m": self.pool_size, "k_s": self.pools}
 
 
 class Overlap(NamedTuple):

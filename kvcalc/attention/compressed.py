@@ -26,6 +26,7 @@ class SharedKv(NamedTuple):
     o_groups: Annotated[int, "groups g_o of heads in the output projection; 0: one matrix"] = 0
     o_lora_rank: Annotated[int, "width d_g of each group's output"] = 0
     sinks: Annotated[bool, "one learned logit a head"] = False
+    library_stores_twice: Annotated[bool, "Transformers stores it as K and as V, where a layer only slides"] = False
     kind: str = "shared_kv"
 
     @property
@@ -55,7 +56,7 @@ class SharedKv(NamedTuple):
 
     def stores(self) -> tuple[Store, ...]:
         """The vector."""
-        return (Store("K=V", "d_h", "kv", SOURCE),)
+        return (Store("K=V", "d_h", "kv", SOURCE, library="2*d_h" if self.library_stores_twice else ""),)
 
     def states(self) -> tuple[State, ...]:
         """None."""

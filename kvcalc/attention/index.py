@@ -22,6 +22,8 @@ class Index(NamedTuple):
     index_head_dim: Annotated[int, "elements d_I of the index key"]
     q_lora_rank: Annotated[int, "the query latent that index queries are made from; 0: the hidden state"] = 0
     head_weights: Annotated[bool, "scores of the heads are weighted, by weights made from the hidden state"] = False
+    head_scaling: Annotated[bool, "a scale and a bias of each head's scores"] = False
+    gated_pool: Annotated[int, "keys are pooled by gates, so many tokens a pool; 0: a key a token"] = 0
     input_norm: Annotated[bool, "a norm of hidden_size with biases on what queries are made from"] = False
     kind: str = "index"
 
@@ -37,8 +39,8 @@ class Index(NamedTuple):
 
     @property
     def elements_formula(self) -> str:
-        """One key, no value."""
-        return "d_I"
+        """One key, no value; the gate beside it, where keys are pooled when they are read."""
+        return "2*d_I" if self.gated_pool else "d_I"
 
     @property
     def crossover_formula(self) -> str | None:
@@ -46,17 +48,19 @@ class Index(NamedTuple):
         return None
 
     def symbols(self) -> dict[str, int]:
-        """n_I and d_I, and d_c' where queries come from the query latent."""
+        """n_I and d_I, d_c' where queries come from the query latent, m where keys are pooled."""
         latent = {"d_c'": self.q_lora_rank} if self.q_lora_rank else {}
-        return {"n_I": self.index_n_heads, "d_I": self.index_head_dim, **latent}
+        pool = {"m": self.gated_pool} if self.gated_pool else {}
+        return {"n_I": self.index_n_heads, "d_I": self.index_head_dim, **latent, **pool}
 
     @property
     def _from(self) -> str:
         return "d_c'" if self.q_lora_rank else "d"
 
     def stores(self) -> tuple[Store, ...]:
-        """The index key."""
-        return (Store("index key", "d_I", "kv", SOURCE),)
+        """The index key, and its gate where keys are pooled; the library also marks which tokens are no padding."""
+        key = Store("index key", "d_I", "kv", SOURCE)
+        return (key, Store("gate of the key", "d_I", "kv", SOURCE, library="d_I + 1")) if self.gated_pool else (key,)
 
     def states(self) -> tuple[State, ...]:
         """None."""
@@ -73,6 +77,7 @@ class Index(NamedTuple):
             Work("index q", "token", f"2*{self._from}*n_I*d_I", SOURCE),
             Work("index k", "token", "2*d*d_I", SOURCE, writes=True),
             *(weighted if self.head_weights else ()),
+            *((Work("index gate", "token", "2*d*d_I", SOURCE, writes=True),) if self.gated_pool else ()),
         )
 
     def weights(self) -> tuple[Weights, ...]:
@@ -84,6 +89,10 @@ class Index(NamedTuple):
         ]
         if self.head_weights:
             parts.append(Weights("index head weights", "d*n_I"))
+        if self.head_scaling:
+            parts.append(Weights("scale and bias of index heads", "2*n_I"))
+        if self.gated_pool:
+            parts.append(Weights("index gate and positions in a pool", "d*d_I + m*d_I", writes=True))
         if self.input_norm:
             parts.append(Weights("index input norm", "2*d"))
         return tuple(parts)
