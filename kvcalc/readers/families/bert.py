@@ -1,0 +1,216 @@
+"""BERTs that generate: learned positions, norms after attention and MLP, a transform before lm_head.
+
+One is a decoder only where is_decoder is true; the class that generates with it has no pooler (big_bird's has one).
+What stands in none of attention, MLP and norms is in `extras`, by formulas.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.readers.families.words import LAYERNORM_DECODER, LAYERS, MHA, Family, When, field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvcalc.readers.fields import Fields
+
+TOKEN_TYPES = {"name": "token-types", "parameters": "t*d", "symbols": {"t": field("type_vocab_size")}}
+TRANSFORM = {"name": "lm-head-transform", "parameters": "d*d + 3*d", "work_per_token": "2*d*d", "at_head": True}
+# big_bird's class runs it over the first token of every call, though no logit comes of it.
+POOLER = {"name": "pooler", "parameters": "d*d + d", "work_per_token": "2*d*d", "at_head": True}
+# Untied, the class has the bias of the head a second time.
+SECOND_BIAS = When("untied", {"name": "second-head-bias", "parameters": "V", "symbols": {"V": field("vocab_size")}})
+BERT_GENERATION = {
+    **LAYERNORM_DECODER,
+    "position_embeddings": field("max_position_embeddings"),
+    "embedding_norm": True,
+    "final_norm": False,
+    "lm_head_bias": True,
+    "extras": [SECOND_BIAS],
+}
+BERT_EXTRAS = [TOKEN_TYPES, TRANSFORM, SECOND_BIAS]
+BERT = {**BERT_GENERATION, "extras": BERT_EXTRAS}
+NARROW_EXTRAS = [
+    {
+        "name": "types-and-norms",
+        "parameters": "(t + 5)*e",
+        "symbols": {"t": field("type_vocab_size"), "e": field("width")},
+    },
+    When("other_width", {"name": "embedding-projection-bias", "parameters": "d"}),
+    When("same_width", {"name": "lm-head-transform", "parameters": "d*d", "work_per_token": "2*d*d", "at_head": True}),
+]
+PRENORM_BERT = {**BERT, "embedding_norm": False, "final_norm": True}
+
+
+def bert(recipe: dict[str, Any], derive: Callable[[Fields], dict[str, Any]] | None = None) -> Family:
+    """A BERT that generates: cross attention to an encoder of another model is not read."""
+
+    def derived(fields: Fields) -> dict[str, Any]:
+        return {"untied": not fields.flag("tie_word_embeddings"), **(derive(fields) if derive else {})}
+
+    return Family(recipe, derive=derived, decoder_if="is_decoder", refused=("add_cross_attention",))
+
+
+def embedding_width(fields: Fields) -> dict[str, Any]:
+    """An embedding of another width is projected in; the transform before lm_head is there in any case."""
+    hidden = fields.number("hidden_size")
+    width = hidden if fields.raw("embedding_size") is None else fields.number("embedding_size")
+    other = width != hidden
+    return {"width": width, "projected": width if other else None, "other_width": other, "same_width": not other}
+
+
+def roc_bert_inputs(fields: Fields) -> dict[str, Any]:
+    """What is put beside a word's embedding before they are mapped to hidden_size."""
+    sound = fields.number("pronunciation_embed_dim") if fields.flag("enable_pronunciation") else 0
+    shape = fields.number("shape_embed_dim") if fields.flag("enable_shape") else 0
+    return {"beside": sound + shape}
+
+
+def xmod_layers(fields: Fields) -> dict[str, Any]:
+    """One adapter a language in each layer; a token runs through that of its own."""
+    languages = fields.raw("languages")
+    if not isinstance(languages, list) or not languages:
+        raise fields.error("languages", "not a list of languages")
+    width = fields.number("hidden_size") // fields.number("adapter_reduction_factor")
+    before = fields.flag("pre_norm")
+    return {
+        "n_languages": len(languages),
+        "adapter_width": width,
+        "norms": 3 if fields.flag("adapter_layer_norm") else 2,
+        "final": before,
+    }
+
+
+FAMILIES: dict[str, Family] = {
+    "bert-generation": bert(BERT_GENERATION),
+    "bert": bert(BERT),
+    "big_bird": bert(
+        {
+            **BERT,
+            "attention": {**MHA, "bias": [When("use_bias", "q"), When("use_bias", "k"), When("use_bias", "v"), "o"]},
+            "extras": [*BERT_EXTRAS, POOLER],
+        }
+    ),
+    "camembert": bert(BERT),
+    "data2vec-text": bert(BERT),
+    "electra": bert(
+        {
+            **BERT,
+            "embedding_norm": False,
+            "position_embeddings": None,
+            "word_embed_proj_dim": field("projected", or_absent=True),
+            "extras": [
+                *NARROW_EXTRAS,
+                {
+                    "name": "positions",
+                    "parameters": "r*e",
+                    "symbols": {"r": field("max_position_embeddings"), "e": field("width")},
+                },
+            ],
+        },
+        derive=embedding_width,
+    ),
+    "ernie": bert(
+        {
+            **BERT,
+            "extras": [
+                *BERT_EXTRAS,
+                When(
+                    "use_task_id",
+                    {"name": "task-types", "parameters": "t*d", "symbols": {"t": field("task_type_vocab_size")}},
+                ),
+            ],
+        }
+    ),
+    "megatron-bert": bert(PRENORM_BERT),
+    "rembert": bert(
+        {
+            **BERT,
+            "embedding_norm": False,
+            "position_embeddings": None,
+            "tie_word_embeddings": False,  # an embedding and a head of two widths: the class ties neither
+            "word_embed_proj_dim": field("input_embedding_size"),
+            "lm_head_proj_dim": field("output_embedding_size"),
+            "extras": [
+                {
+                    "name": "positions-types-norms",
+                    "parameters": "(r + t + 2)*e + d + 3*d_o",
+                    "symbols": {
+                        "r": field("max_position_embeddings"),
+                        "t": field("type_vocab_size"),
+                        "e": field("input_embedding_size"),
+                        "d_o": field("output_embedding_size"),
+                    },
+                },
+            ],
+        },
+    ),
+    "roberta-prelayernorm": bert({**BERT, "final_norm": True}),
+    "roberta": bert(BERT),
+    "roc_bert": bert(
+        {
+            **BERT,
+            "extras": [
+                *BERT_EXTRAS,
+                {
+                    "name": "shapes-and-sounds",
+                    "parameters": "V_p*d_p + V_s*d_s",
+                    "symbols": {
+                        "V_p": field("pronunciation_vocab_size"),
+                        "d_p": field("pronunciation_embed_dim"),
+                        "V_s": field("shape_vocab_size"),
+                        "d_s": field("shape_embed_dim"),
+                    },
+                },
+                When(
+                    "concat_input",
+                    {
+                        "name": "input-map",
+                        "parameters": "(d + x)*d + d",
+                        "work_per_token": "2*(d + x)*d",
+                        "symbols": {"x": field("beside")},
+                    },
+                ),
+            ],
+        },
+        derive=roc_bert_inputs,
+    ),
+    "roformer": bert(
+        {
+            **BERT,
+            "embedding_norm": False,
+            "position_embeddings": None,
+            "word_embed_proj_dim": field("projected", or_absent=True),
+            "extras": [
+                *NARROW_EXTRAS,
+                SECOND_BIAS,
+                {
+                    "name": "rotation-table",
+                    "parameters": "r*d_h",
+                    "symbols": {"r": field("max_position_embeddings"), "d_h": MHA["head_dim"]},
+                },
+            ],
+        },
+        derive=embedding_width,
+    ),
+    "xlm-roberta-xl": bert(PRENORM_BERT),
+    "xlm-roberta": bert(BERT),
+    "xmod": bert(
+        {
+            **BERT,
+            "norms_per_layer": field("norms"),
+            "final_norm": field("final"),
+            "extras": [
+                *BERT_EXTRAS,
+                {
+                    "name": "language-adapters",
+                    "parameters": "L*m*(2*d*a + a + d)",
+                    "work_per_token": "L*4*d*a",
+                    "symbols": {**LAYERS, "m": field("n_languages"), "a": field("adapter_width")},
+                },
+            ],
+        },
+        derive=xmod_layers,
+    ),
+}
