@@ -7,15 +7,17 @@ from typing import NamedTuple
 from kvcalc.attention.memory import Weights, Work
 
 SOURCE_MLP = "Attention Is All You Need (arXiv:1706.03762) sec. 3.3; gated: GLU Variants (arXiv:2002.05202)"
+SOURCE_LATENT = "Nemotron 3 (arXiv:2512.20856) sec. 2: LatentMoE"
 SOURCE_MOE = "DeepSeekMoE (arXiv:2401.06066) sec. 3; Mixtral (arXiv:2401.04088) sec. 2.1"
 
 
 class Dense(NamedTuple):
-    """Up, down and, where gated, gate matrices of width d_ff."""
+    """Up, down and, where gated, gate matrices of width d_ff. `shares_weights`: an earlier layer's, run again."""
 
     intermediate_size: int
     gated: bool
     bias: bool = False
+    shares_weights: bool = False
     kind: str = "dense"
 
     @property
@@ -38,6 +40,8 @@ class Dense(NamedTuple):
 
     def weights(self) -> tuple[Weights, ...]:
         """Matrices and biases."""
+        if self.shares_weights:
+            return ()
         matrices = Weights("MLP", "3*d*d_ff" if self.gated else "2*d*d_ff")
         biases = Weights("MLP bias", "2*d_ff + d" if self.gated else "d_ff + d")
         return (matrices, biases) if self.bias else (matrices,)
@@ -48,7 +52,11 @@ class Dense(NamedTuple):
 
 
 class Experts(NamedTuple):
-    """E routed experts of width d_e, k of them a token, a router, and shared experts of d_s in all."""
+    """E routed experts of width d_e, k of them a token, a router, and shared experts of d_s in all.
+
+    `latent_size`: routed experts read and write d_l elements, between two projections that all have (LatentMoE).
+    `matrix_router`: the router is a matrix of d by E; where it is not, it stands among a layer's extras.
+    """
 
     num_experts: int
     num_experts_per_tok: int
@@ -59,6 +67,8 @@ class Experts(NamedTuple):
     shared_bias: bool = False
     expert_bias: bool = False
     router_bias: bool = False
+    latent_size: int = 0
+    matrix_router: bool = True
     kind: str = "moe"
 
     @property
@@ -73,17 +83,23 @@ class Experts(NamedTuple):
         return SOURCE_MOE
 
     def symbols(self) -> dict[str, int]:
-        """E, k, d_e, and d_s where there are shared experts."""
+        """E, k, d_e, d_s where there are shared experts, d_l with a latent."""
         routed = {"E": self.num_experts, "k": self.num_experts_per_tok, "d_e": self.moe_intermediate_size}
-        return {**routed, "d_s": self.shared_intermediate_size} if self.shared_intermediate_size else routed
+        widths = {"d_s": self.shared_intermediate_size, "d_l": self.latent_size}
+        return {**routed, **{name: width for name, width in widths.items() if width}}
+
+    @property
+    def _width(self) -> str:
+        return "d_l" if self.latent_size else "d"
 
     def flops(self) -> tuple[Work, ...]:
         """Only the experts a token visits."""
         matmuls = 6 if self.gated else 4
-        parts = [
-            Work("routed experts", "token", f"{matmuls}*d*d_e*k", SOURCE_MOE),
-            Work("router", "token", "2*d*E", SOURCE_MOE),
-        ]
+        parts = [Work("routed experts", "token", f"{matmuls}*{self._width}*d_e*k", SOURCE_MOE)]
+        if self.matrix_router:
+            parts.append(Work("router", "token", "2*d*E", SOURCE_MOE))
+        if self.latent_size:
+            parts.append(Work("latent of the experts", "token", "2*2*d*d_l", SOURCE_LATENT))
         if self.shared_intermediate_size:
             parts.append(Work("shared experts", "token", f"{matmuls}*d*d_s", SOURCE_MOE))
         if self.shared_gate:
@@ -91,13 +107,17 @@ class Experts(NamedTuple):
         return tuple(parts)
 
     def _expert(self) -> str:
-        matrices = "3*d*d_e" if self.gated else "2*d*d_e"
+        matrices = f"{3 if self.gated else 2}*{self._width}*d_e"
         biases = (" + 2*d_e + d" if self.gated else " + d_e + d") if self.expert_bias else ""
         return f"({matrices}{biases})"
 
     def weights(self) -> tuple[Weights, ...]:
         """All experts, the router and what is shared. A correction bias that is a buffer is no parameter."""
-        parts = [Weights("routed experts", f"E*{self._expert()}"), Weights("router", "d*E")]
+        parts = [Weights("routed experts", f"E*{self._expert()}")]
+        if self.matrix_router:
+            parts.append(Weights("router", "d*E"))
+        if self.latent_size:
+            parts.append(Weights("latent of the experts", "2*d*d_l"))
         if self.router_bias:
             parts.append(Weights("router bias", "E"))
         if self.shared_intermediate_size:

@@ -25,7 +25,9 @@ MEMORIES = {  # kind: its module and class
     "conv": ("kvcalc.attention.short_conv", "Conv"),
     "s4": ("kvcalc.attention.s4", "S4"),
     "gau": ("kvcalc.attention.gau", "Gau"),
+    "cca": ("kvcalc.attention.cca", "Cca"),
     "mlstm": ("kvcalc.attention.xlstm", "Mlstm"),
+    "value_mask": ("kvcalc.attention.value_mask", "ValueMask"),
     "index": ("kvcalc.attention.index", "Index"),
     "shared_kv": ("kvcalc.attention.compressed", "SharedKv"),
     "compressed_kv": ("kvcalc.attention.compressed", "CompressedKv"),
@@ -46,8 +48,13 @@ REACHES = {
     "remainder": ("kvcalc.attention.selection", "Remainder"),
     "selected": ("kvcalc.attention.blocks", "Selected"),
     "strided": ("kvcalc.attention.blocks", "Strided"),
+    "pooled": ("kvcalc.attention.blocks", "Pooled"),
+    "pools": ("kvcalc.attention.blocks", "Pools"),
     "overlap": ("kvcalc.attention.blocks", "Overlap"),
     "encoder": ("kvcalc.attention.encoder", "Encoder"),
+    "band": ("kvcalc.attention.both_ways", "Band"),
+    "block_sparse": ("kvcalc.attention.both_ways", "BlockSparse"),
+    "summaries": ("kvcalc.attention.both_ways", "Summaries"),
 }
 FEEDFORWARDS = {"dense": ("kvcalc.feedforward", "Dense"), "moe": ("kvcalc.feedforward", "Experts")}
 
