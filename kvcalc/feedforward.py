@@ -56,6 +56,7 @@ class Experts(NamedTuple):
 
     `latent_size`: routed experts read and write d_l elements, between two projections that all have (LatentMoE).
     `matrix_router`: the router is a matrix of d by E; where it is not, it stands among a layer's extras.
+    `runs_all`: the Transformers library runs every expert on every token, as no server does.
     """
 
     num_experts: int
@@ -69,6 +70,7 @@ class Experts(NamedTuple):
     router_bias: bool = False
     latent_size: int = 0
     matrix_router: bool = True
+    runs_all: bool = False
     kind: str = "moe"
 
     @property
@@ -95,7 +97,8 @@ class Experts(NamedTuple):
     def flops(self) -> tuple[Work, ...]:
         """Only the experts a token visits."""
         matmuls = 6 if self.gated else 4
-        parts = [Work("routed experts", "token", f"{matmuls}*{self._width}*d_e*k", SOURCE_MOE)]
+        runs = "all" if self.runs_all else ""
+        parts = [Work("routed experts", "token", f"{matmuls}*{self._width}*d_e*k", SOURCE_MOE, runs=runs)]
         if self.matrix_router:
             parts.append(Work("router", "token", "2*d*E", SOURCE_MOE))
         if self.latent_size:

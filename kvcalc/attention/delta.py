@@ -68,9 +68,9 @@ class GatedDelta(NamedTuple):
     def work(self, mode: str) -> tuple[Work, ...]:
         """Three products with the state; the chunkwise form does the same by larger matmuls."""
         return (
-            Work("state read", "token", "2*n_vh*d_k*d_v", SOURCE, mixes=True, runs="elementwise"),
-            Work("state update", "token", "2*n_vh*d_k*d_v", SOURCE, mixes=True, runs="elementwise"),
-            Work("state read-out", "token", "2*n_vh*d_k*d_v", SOURCE, mixes=True, runs="elementwise"),
+            Work("state read", "token", "2*n_vh*d_k*d_v", SOURCE, mixes=True, runs="chunks, elementwise"),
+            Work("state update", "token", "2*n_vh*d_k*d_v", SOURCE, mixes=True, runs="chunks, elementwise"),
+            Work("state read-out", "token", "2*n_vh*d_k*d_v", SOURCE, mixes=True, runs="chunks, elementwise"),
             Work("q, k, v", "token", "2*d*(2*n_kh*d_k + n_vh*d_v)", SOURCE),
             Work("output gate", "token", "2*d*n_vh*d_v", SOURCE),
             Work("decay and beta", "token", "2*d*2*n_vh", SOURCE),

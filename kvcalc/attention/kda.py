@@ -65,9 +65,9 @@ class Kda(NamedTuple):
     def work(self, mode: str) -> tuple[Work, ...]:
         """Three products with the state; the chunkwise form does the same by larger matmuls."""
         return (
-            Work("state read", "token", "2*n_h*d_h*d_h", SOURCE, mixes=True, runs="elementwise"),
-            Work("state update", "token", "2*n_h*d_h*d_h", SOURCE, mixes=True, runs="elementwise"),
-            Work("state read-out", "token", "2*n_h*d_h*d_h", SOURCE, mixes=True, runs="elementwise"),
+            Work("state read", "token", "2*n_h*d_h*d_h", SOURCE, mixes=True, runs="chunks, elementwise"),
+            Work("state update", "token", "2*n_h*d_h*d_h", SOURCE, mixes=True, runs="chunks, elementwise"),
+            Work("state read-out", "token", "2*n_h*d_h*d_h", SOURCE, mixes=True, runs="chunks, elementwise"),
             Work("q, k, v", "token", "2*d*3*n_h*d_h", SOURCE),
             Work("conv", "token", "2*K_c*3*n_h*d_h", SOURCE, runs="padded"),
             Work("decay", "token", f"2*{self._gate}", SOURCE),

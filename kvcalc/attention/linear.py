@@ -65,8 +65,8 @@ class Linear(NamedTuple):
     def work(self, mode: str) -> tuple[Work, ...]:
         """The recurrence: an outer product into the state, a product out of it."""
         parts = [
-            Work("state update", "token", "2*n_h*d_k*d_v", SOURCE, mixes=True),
-            Work("state read-out", "token", "2*n_h*d_k*d_v", SOURCE, mixes=True),
+            Work("state update", "token", "2*n_h*d_k*d_v", SOURCE, mixes=True, runs="chunks"),
+            Work("state read-out", "token", "2*n_h*d_k*d_v", SOURCE, mixes=True, runs="chunks"),
             Work("q", "token", "2*d*n_h*d_k", SOURCE),
             Work("k", "token", "2*d*n_h*d_k", SOURCE),
             Work("v", "token", "2*d*n_h*d_v", SOURCE),

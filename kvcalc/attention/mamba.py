@@ -157,7 +157,7 @@ class Mamba2(NamedTuple):
         """The recurrence; the chunkwise form does the same by larger matmuls."""
         return (
             Work("state update", "token", "2*n_h*P*N", SOURCE_2, mixes=True, runs="elementwise"),
-            Work("state read-out", "token", "2*n_h*P*N", SOURCE_2, mixes=True),
+            Work("state read-out", "token", "2*n_h*P*N", SOURCE_2, mixes=True, runs="chunks"),
             Work("in", "token", "2*d*(2*n_h*P + 2*G*N + n_h)", SOURCE_2),
             Work("conv", "token", "2*K_c*(n_h*P + 2*G*N)", SOURCE_2, runs="padded"),
             Work("out", "token", "2*n_h*P*d", SOURCE_2),

@@ -43,8 +43,9 @@ class Work(NamedTuple):
     `writes` marks the work of making what is stored: a layer that shares another's memory does not do it, and one
     that reads an encoder's does it once for each of the encoder's tokens. `mixes` marks the update and the reading of
     a fixed state, which stand to tokens as scores and values stand to pairs. `runs`: how the Transformers library's
-    own code does it, where a counter of matmuls does not see this formula: 'elementwise', or 'padded', a convolution
-    of K_c columns over inputs padded on both sides.
+    own code does it, where a counter of matmuls does not see this formula: 'elementwise'; 'padded', a convolution of
+    K_c columns over inputs padded on both sides; 'chunks', by chunks of the prompt, and 'chunks, elementwise' where the
+    step is that; 'all', by the experts that a token does not visit too.
     """
 
     name: str

@@ -56,9 +56,9 @@ class Mlstm(NamedTuple):
     def work(self, mode: str) -> tuple[Work, ...]:
         """The recurrence: memory and normaliser written and read; gates are elementwise and not counted."""
         return (
-            Work("state update", "token", "2*n_h*d_k*d_v", SOURCE, mixes=True),
+            Work("state update", "token", "2*n_h*d_k*d_v", SOURCE, mixes=True, runs="chunks"),
             Work("normaliser update", "token", "2*n_h*d_k", SOURCE, mixes=True, runs="elementwise"),
-            Work("state read-out", "token", "2*n_h*d_k*(d_v + 1)", SOURCE, mixes=True),
+            Work("state read-out", "token", "2*n_h*d_k*(d_v + 1)", SOURCE, mixes=True, runs="chunks"),
             Work("q, k, v", "token", "2*d*n_h*(2*d_k + d_v)", SOURCE),
             Work("output gate", "token", "2*d*n_h*d_v", SOURCE),
             Work("input and forget gates", "token", "2*d*2*n_h", SOURCE),

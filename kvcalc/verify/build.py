@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
+T = TypeVar("T")
 # A class for language and images comes before the language model alone, which is what a causal mapping has for it.
 MAPPINGS = ("IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM", "SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ", "CAUSAL_LM")
 DROPPED = ("quantization_config", "auto_map", "name")  # changes no shape; names code we never run; ours
@@ -47,15 +47,19 @@ def library() -> tuple[Any, Any]:
     return torch, transformers
 
 
-def build(fields: dict[str, Any]) -> Live:
-    """Build the model of a config's fields. Raises NotBuiltError with the library's own reason."""
+def build(fields: dict[str, Any], run: Callable[[Live], T]) -> T:
+    """Build the model of a config's fields and run it: of the library's classes for it, the first that runs.
+
+    Raises NotBuiltError with the library's own reasons.
+    """
     torch, _ = library()
-    with _quiet():
+    reasons = []
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
         config = read_config(fields)
-        reasons = []
         for model_class in classes_of(config):
             try:
-                return _on_meta(torch, model_class, config)
+                return run(_on_meta(torch, model_class, config))
             except Exception as error:  # whatever its code raises is its reason
                 reasons.append(f"{model_class.__name__}: {reason(error)}")
     told = "; ".join(reasons) or f"the library has no language model of model_type {fields.get('model_type')!r}"
@@ -73,9 +77,18 @@ def read_config(fields: dict[str, Any]) -> Any:
     if model_type not in CONFIG_MAPPING:
         raise NotBuiltError(f"the library knows no model_type {model_type!r}")
     try:
-        return CONFIG_MAPPING[model_type].from_dict(told)
+        return CONFIG_MAPPING[model_type].from_dict(_floats(told))
     except Exception as error:  # whatever its code raises is its reason
         raise NotBuiltError(f"{model_type}: {reason(error)}") from None
+
+
+def _floats(value: Any) -> Any:
+    """Numbers that JSON lacks, as the library writes them: {'__float__': 'Infinity'}."""
+    if isinstance(value, dict):
+        if list(value) == ["__float__"]:
+            return float(value["__float__"])
+        return {key: _floats(inner) for key, inner in value.items()}
+    return [_floats(inner) for inner in value] if isinstance(value, list) else value
 
 
 def classes_of(config: Any) -> list[Any]:
@@ -104,7 +117,14 @@ def _on_meta(torch: Any, model_class: Any, config: Any) -> Live:
         own._experts_implementation = "batched_mm"
     with torch.device("meta"):
         model = model_class(own).eval()
-    return Live(model, own, own.get_text_config(decoder=True))
+    return Live(model, own, _text_of(model, own))
+
+
+def _text_of(model: Any, config: Any) -> Any:
+    """The language model's config: one nested in it that a module has, else itself, as of an encoder-decoder."""
+    text = config.get_text_config(decoder=True)
+    nested = not config.is_encoder_decoder and any(getattr(m, "config", None) is text for m in model.modules())
+    return text if nested else config
 
 
 def reason(error: BaseException) -> str:
@@ -112,9 +132,3 @@ def reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -54,7 +54,7 @@ def expect(spec: ModelSpec, tokens: int, encoder_tokens: int = 0) -> Expectation
     """Everything that `observe` sees of a model after a prefill of `tokens` and one step."""
     workload = Workload(tokens, engine=LIBRARY.name, encoder_tokens=encoder_tokens)
     report = analyze(spec, workload)
-    chunkwise = any(work.mixes and work.runs != "elementwise" for _, b in spec.branches() for work in b.memory.work(""))
+    chunkwise = any("chunks" in work.runs for _, branch in spec.branches() for work in branch.memory.work("naive"))
     prefill = Run(tokens, 0, encoder_tokens, True)
     step = Run(1, tokens, encoder_tokens, False)
     return Expectation(
@@ -89,8 +89,8 @@ def counted(spec: ModelSpec, run: Run) -> int:
     """FLOPs of one call as torch's counter counts them."""
     total = sum(_stack(spec.groups, spec.extras, spec.hidden_size, run))
     if spec.embedding_size:
-        total += 2 * run.new * 2 * spec.hidden_size * spec.embedding_size
-    total += 2 * (spec.embedding_size or spec.hidden_size) * spec.vocab_size * run.new
+        total += 2 * run.new * spec.hidden_size * (spec.embedding_size + (spec.lm_head_size or spec.embedding_size))
+    total += 2 * (spec.lm_head_size or spec.embedding_size or spec.hidden_size) * spec.vocab_size * run.new
     if spec.encoder is not None and run.encodes:
         inner = Run(run.encoder_tokens, 0, run.encoder_tokens, False)
         total += sum(_stack(spec.encoder.groups, spec.encoder.extras, spec.encoder.hidden_size, inner))
@@ -106,7 +106,10 @@ def _stack(groups: tuple[LayerGroup, ...], extras: tuple[Extra, ...], d: int, ru
     for layers, feedforward in feedforwards_of(groups):
         symbols = {**feedforward.symbols(), "d": d}
         for work in feedforward.flops():
-            yield layers * Quantity("", work.formula, symbols).evaluate({}) * run.new
+            flops = Quantity("", work.formula, symbols).evaluate({})
+            if work.runs == "all":  # the formula is of the k experts that a token visits
+                flops = flops // symbols["k"] * symbols["E"]
+            yield layers * flops * run.new
     inside = [(group.layers, extra) for group in groups for extra in group.layer.extras]
     for layers, extra in (*inside, *((1, extra) for extra in extras)):
         if extra.work_per_token != NOTHING:
@@ -116,7 +119,7 @@ def _stack(groups: tuple[LayerGroup, ...], extras: tuple[Extra, ...], d: int, ru
 
 def _times(work: Work, branch: Branch, symbols: dict[str, int], run: Run) -> int:
     """How often the counter sees a work's formula in one call."""
-    if work.runs == "elementwise":
+    if work.runs.endswith("elementwise"):
         return 0
     if work.runs == "padded":  # a step runs over K + 1 columns: two outputs
         return run.new + symbols["K_c"] - 1 if run.encodes or not run.past else 2

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvcalc.verify.build import NotBuiltError, library, reason
+from kvcalc.verify.build import library, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.verify.build import Live
 
+PROJECTORS = ("visual_projection", "img_temporal_embedding")  # in a language model's own modules: GIT's
 CACHES = ("past_key_values", "cache_params", "state")  # what the library's outputs call it
 
 
@@ -59,33 +59,43 @@ class Observation(NamedTuple):
 
 
 def observe(live: Live, tokens: int, encoder_tokens: int) -> Observation:
-    """Prefill and one decode step with the library's own cache. Raises NotBuiltError where the prefill fails."""
+    """Prefill and one decode step with the library's own cache. Raises whatever the library raises in the prefill."""
     torch, _ = library()
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        try:
-            given, prefill = _counted(live, _inputs(torch, live, tokens, encoder_tokens))
-        except Exception as error:  # whatever its code raises is its reason
-            raise NotBuiltError(f"{live.name} does not run on the meta device: {reason(error)}") from None
-        name, cache = _cache_of(given)
-        held = tuple(tensors_of(cache, torch))
-        decode, failed = None, ""
-        try:
-            step = {name: cache, "use_cache": True, **_step(torch, live, given)}
-            _, decode = _counted(live, step)
-        except Exception as error:  # the prefill's numbers stand
-            failed = reason(error)
+    given, prefill = _counted(live, _inputs(torch, live, tokens, encoder_tokens))
+    name, cache = _cache_of(given)
+    held = tuple(tensors_of(cache, torch))
+    decode, failed = None, ""
+    try:
+        step = {name: cache, "use_cache": True, **_step(torch, live, given)}
+        _, decode = _counted(live, step)
+    except Exception as error:  # the prefill's numbers stand
+        failed = reason(error)
     return Observation(tokens, encoder_tokens, parameters_of(live), held, prefill, decode, failed)
 
 
 def _counted(live: Live, inputs: dict[str, Any]) -> tuple[Any, int]:
     """Run a call under torch's counter of matmuls."""
+    from torch.fx.experimental import _config
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
-    with counter:
+    with _config.patch(meta_nonzero_assume_all_nonzero=True), _blind(), counter:
         outputs = live.model(**inputs)
     return outputs, counter.get_total_flops()
+
+
+def _blind() -> Any:
+    """Answer what code asks of numbers, which the meta device has not: False or 0."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Blind(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
+                return False if args[0].dtype is torch.bool else 0
+            return func(*args, **(kwargs or {}))
+
+    return Blind()
 
 
 def _inputs(torch: Any, live: Live, tokens: int, encoder_tokens: int) -> dict[str, Any]:
@@ -108,7 +118,10 @@ def _step(torch: Any, live: Live, given: Any) -> dict[str, Any]:
     one = torch.zeros(1, 1, dtype=torch.long, device="meta")
     if not getattr(live.config, "is_encoder_decoder", False):
         return {"input_ids": one}
-    return {"decoder_input_ids": one, "encoder_outputs": (given["encoder_last_hidden_state"],)}
+    from transformers.modeling_outputs import BaseModelOutput
+
+    encoded = BaseModelOutput(last_hidden_state=given["encoder_last_hidden_state"])
+    return {"decoder_input_ids": one, "encoder_outputs": encoded}
 
 
 def _cache_of(given: Any) -> tuple[str, Any]:
@@ -122,16 +135,25 @@ def _cache_of(given: Any) -> tuple[str, Any]:
 
 def parameters_of(live: Live) -> int:
     """Numbers of the language model's own modules and of its head, tied ones once: towers and projectors apart."""
-    if live.text is live.config:
-        return sum(weights.numel() for weights in live.model.parameters())
-    found: dict[int, int] = {}
-    for module in live.model.modules():
-        if getattr(module, "config", None) is live.text:
-            found.update((id(weights), weights.numel()) for weights in module.parameters())
+    ours = [live.model, *live.model.modules()] if live.text is live.config else []
+    ours += [module for module in live.model.modules() if getattr(module, "config", None) is live.text]
+    found = {id(weights): weights.numel() for module in ours for weights in module.parameters()}
+    towers = [] if live.config.is_encoder_decoder else _parts(live.config)
+    for name, module in live.model.named_modules():
+        config = getattr(module, "config", None)
+        tower = config is not live.text and any(config is part for part in towers)
+        if tower or any(word in name.rsplit(".", 1)[-1] for word in PROJECTORS):
+            for weights in module.parameters():
+                found.pop(id(weights), None)
     head = live.model.get_output_embeddings()
     if head is not None:
         found.update((id(weights), weights.numel()) for weights in head.parameters())
     return sum(found.values())
+
+
+def _parts(config: Any) -> list[Any]:
+    """The configs nested in a config."""
+    return [part for name in config.sub_configs if (part := getattr(config, name, None)) is not None]
 
 
 def tensors_of(cache: Any, torch: Any) -> Iterator[Held]:

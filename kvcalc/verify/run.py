@@ -65,12 +65,12 @@ def verify_loaded(loaded: Loaded, tokens: int | None = None) -> Verified:
             "verify takes a published config.json",
         )
     _, transformers = library()
-    live = build(fields)
     spec = loaded.spec
     n = tokens or tokens_for(spec)
     encoder_tokens = encoder_tokens_for(spec)
-    compared = compare(observe(live, n, encoder_tokens), expect(spec, n, encoder_tokens))
-    return Verified(spec, f"{live.name} of transformers {transformers.__version__}", tuple(compared))
+    name, seen = build(fields, lambda live: (live.name, observe(live, n, encoder_tokens)))
+    compared = compare(seen, expect(spec, n, encoder_tokens))
+    return Verified(spec, f"{name} of transformers {transformers.__version__}", tuple(compared))
 
 
 def tokens_for(spec: ModelSpec) -> int:
