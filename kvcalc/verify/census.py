@@ -1,0 +1,175 @@
+"""Every language model that the installed library knows, each with its class's own default config, verified.
+
+Each is built in a process of its own, with a limit of time and memory, so that none ends the others.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.errors import KvcalcError
+from kvcalc.verify.build import MAPPINGS, NotBuiltError, build, library, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from kvcalc.verify.run import Verified
+
+SECONDS, BYTES = 300, 12 * 2**30
+SMALL = "gpt2"  # builds at once
+STATUSES = ("exact", "different", "refused", "not built")
+
+
+class Counted(NamedTuple):
+    """One model type: its status, the library's class, why it is not exact, and what was not compared."""
+
+    model_type: str
+    status: str
+    library: str = ""
+    why: str = ""
+    left_out: str = ""
+
+
+class Census(NamedTuple):
+    """Every model type, in the order of their names."""
+
+    version: str  # of the library
+    types: tuple[Counted, ...]
+
+    def number(self, status: str) -> int:
+        """How many there are of a status."""
+        return sum(found.status == status for found in self.types)
+
+    def records(self) -> list[dict[str, str]]:
+        """One flat record a type."""
+        return [{**found._asdict(), "transformers": self.version} for found in self.types]
+
+
+def verify_all(types: Sequence[str] = (), tell: Callable[[Counted], None] = lambda _: None) -> Census:
+    """Verify every type, or these. `tell` hears of each as it is done. Raises KvcalcError without the library."""
+    _, transformers = library()
+    known = model_types()
+    if unknown := [name for name in types if name not in known]:
+        raise KvcalcError(f"the library has no language model of model_type {unknown[0]!r}")
+    found = {}
+    for counted in _each(types or known):
+        found[counted.model_type] = counted
+        tell(counted)
+    return Census(transformers.__version__, tuple(found[name] for name in sorted(found)))
+
+
+def model_types() -> list[str]:
+    """Every model type in one of the library's mappings of language models."""
+    from transformers.models.auto import modeling_auto
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    named = [getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES", {}) for name in MAPPINGS]
+    return sorted({model_type for names in named for model_type in names} & set(CONFIG_MAPPING))
+
+
+def _each(types: Sequence[str]) -> Iterator[Counted]:
+    """A process for each type, as many at a time as there are processors."""
+    import multiprocessing
+    import os
+    import time
+    from multiprocessing.connection import wait
+
+    # A fork has the library already; where there is none, each process imports it.
+    context = multiprocessing.get_context("fork" if hasattr(os, "fork") else None)
+    verify_type(SMALL)  # what every process needs is then imported, once
+    waiting, running = list(reversed(types)), {}
+    while waiting or running:
+        while waiting and len(running) < (os.cpu_count() or 1):
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_in_process, args=(waiting[-1], theirs), daemon=True)
+            process.start()
+            theirs.close()
+            running[ours] = (waiting.pop(), process, time.monotonic() + SECONDS)
+        ready = wait(list(running), timeout=1)
+        for ours, (name, process, until) in list(running.items()):
+            if ours in ready:
+                yield _received(ours, name)
+            elif time.monotonic() > until:
+                process.kill()
+                yield Counted(name, "not built", why=f"took more than {SECONDS} seconds")
+            else:
+                continue
+            process.join()
+            ours.close()
+            del running[ours]
+
+
+def _received(connection: Any, name: str) -> Counted:
+    try:
+        return Counted(*connection.recv())
+    except EOFError:
+        return Counted(name, "not built", why=f"its process died: it may need more than {BYTES // 2**30} GiB")
+
+
+def _in_process(model_type: str, connection: Any) -> None:
+    """Verify one type and send what came of it."""
+    import contextlib
+    import io
+
+    _limit_memory()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        counted = verify_type(model_type)
+    connection.send(tuple(counted))
+    connection.close()
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ModuleNotFoundError:  # not on Windows
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
+
+
+def verify_type(model_type: str) -> Counted:
+    """Verify one type's default config, as a file of it would say it."""
+    from kvcalc.readers.load import read_models
+    from kvcalc.readers.text import parse_documents
+    from kvcalc.verify.run import verify_loaded
+
+    try:
+        text = default_config(model_type)
+    except Exception as error:  # whatever its code raises is its reason
+        return Counted(model_type, "not built", why=f"its default config: {reason(error)}")
+    try:
+        (loaded,) = read_models(parse_documents(f"{model_type}.json", text), f"{model_type}.json")
+    except KvcalcError as error:
+        return _refused(model_type, json.loads(text), str(error))
+    try:
+        return _told(model_type, verify_loaded(loaded))
+    except NotBuiltError as error:
+        return Counted(model_type, "not built", why=str(error))
+    except Exception as error:  # one type's failure is that type's alone
+        return Counted(model_type, "different", why=reason(error))
+
+
+def default_config(model_type: str) -> str:
+    """The JSON text of a type's default config, every field said."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    text: str = CONFIG_MAPPING[model_type]().to_json_string(use_diff=False)
+    return text
+
+
+def _refused(model_type: str, fields: dict[str, Any], why: str) -> Counted:
+    """Refused, if the library itself can run it."""
+    try:
+        name = build(fields, lambda live: live.name)
+    except NotBuiltError as error:
+        return Counted(model_type, "not built", why=str(error))
+    line = why.partition("\n")[0].partition(": ")[2]
+    return Counted(model_type, "refused", name, line)
+
+
+def _told(model_type: str, verified: Verified) -> Counted:
+    different = [c for c in verified.compared if c.equal is False]
+    left_out = [f"{c.what}: {c.note}" for c in verified.compared if c.equal is None]
+    why = "; ".join(f"{c.what} of {c.where}: library {c.library:,}, kvcalc {c.kvcalc:,}" for c in different)
+    name = verified.library.partition(" ")[0]
+    return Counted(model_type, "different" if different else "exact", name, why, "; ".join(left_out))
