@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.attention.latent import SOURCE_CROSSOVER
 from kvcalc.engines import engine_of
+from kvcalc.errors import KvcalcError
 from kvcalc.flops import flops
+from kvcalc.model import alone, predicting
 from kvcalc.phases import answer_phase, decode_phase, last_step_phase, prefill_phase
 from kvcalc.quantity import Part, Quantity, Total
 from kvcalc.rows import RATIOS, cache_dtype, row
@@ -69,6 +71,7 @@ class Report(NamedTuple):
 def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") -> Report:
     """Every quantity of one model under one workload. Raises KvcalcError where the workload contradicts itself."""
     workload.check()
+    spec = predicting(spec, workload.mtp)
     quantities = formulas(spec, workload)
     scope = workload.scope()
     for key, node in quantities.items():
@@ -84,11 +87,18 @@ def formulas(spec: ModelSpec, workload: Workload) -> dict[str, Node | None]:
     and on whether the shared prefix outgrows what is cached: one tree serves every context and batch.
     """
     engine = engine_of(workload.engine)
+    spec = predicting(spec, workload.mtp)
+    if spec.encoder and workload.shared_prefix_tokens:
+        raise KvcalcError(
+            f"--shared-prefix: {spec.name} reads an encoder, so that no two sequences have the same keys and values",
+            "leave --shared-prefix out",
+        )
+    runs = alone(spec) if reads_nothing(spec, workload) else spec
     quantities: dict[str, Node | None] = {
         "encoder_tokens": _encoder_tokens(spec, workload),
         **storage(spec, workload, engine),
-        **flops(spec, decode_phase(workload)),
-        **flops(spec, prefill_phase(workload)),
+        **flops(runs, decode_phase(workload)),
+        **flops(runs, prefill_phase(workload)),
         "decode_cache_read_bytes": read_bytes(spec, workload, engine),
         "parameters": parameters(spec),
         "active_parameters": active_parameters(spec),
@@ -103,9 +113,15 @@ def formulas(spec: ModelSpec, workload: Workload) -> dict[str, Node | None]:
     }
     if workload.generate_tokens:
         quantities["answer_cache_bytes"] = cache_bytes(spec, workload, "n + T", engine)
-        quantities.update(flops(spec, last_step_phase(workload)))
-        quantities.update(flops(spec, answer_phase(workload)))
+        quantities.update(flops(runs, last_step_phase(workload)))
+        quantities.update(flops(runs, answer_phase(workload)))
     return {key: None if node is None else node._replace(name=key) for key, node in quantities.items()}
+
+
+def reads_nothing(spec: ModelSpec, workload: Workload) -> bool:
+    """Whether cross attention has no tokens to read: --encoder-tokens 0, or a decoder whose encoder is not told."""
+    asked = spec.encoder_tokens if workload.encoder_tokens is None else workload.encoder_tokens
+    return spec.encoded and asked == 0
 
 
 def _encoder_tokens(spec: ModelSpec, workload: Workload) -> Node | None:
@@ -114,7 +130,7 @@ def _encoder_tokens(spec: ModelSpec, workload: Workload) -> Node | None:
         return None
     if workload.encoder_tokens is not None:
         return Quantity("", str(workload.encoder_tokens), {}, "--encoder-tokens")
-    if spec.encoder_tokens:
+    if spec.encoder_tokens is not None:
         return Quantity("", str(spec.encoder_tokens), {}, "the config's fixed length")
     return Quantity("", "n", {}, "as many as the context; --encoder-tokens sets another number")
 

@@ -38,7 +38,7 @@ KINDS = ("file", "field", "quantity")
 # cache_ratio is to another row of a comparison, and no number of one model.
 COMPARED = tuple(key for key in RESULTS if key != "cache_ratio")
 
-_DECODE = ("context_tokens", "batch", "kv_cache", "mla_decode", "mla_prefill", "encoder_tokens")
+_DECODE = ("context_tokens", "batch", "kv_cache", "mla_decode", "mla_prefill", "encoder_tokens", "mtp")
 _PREFILL = (
     "context_tokens",
     "batch",
@@ -47,24 +47,25 @@ _PREFILL = (
     "mla_prefill",
     "shared_prefix_tokens",
     "encoder_tokens",
+    "mtp",
 )
-_CACHE = ("context_tokens", "batch", "kv_cache", "shared_prefix_tokens", "encoder_tokens", "engine")
+_CACHE = ("context_tokens", "batch", "kv_cache", "shared_prefix_tokens", "encoder_tokens", "engine", "mtp")
 _DTYPES = ("cache_dtype", "state_dtype")
 _PARTS = ("core", "projection", "attention", "model")
 # What each number depends on, of all that is asked; one that is not here, on everything.
 DEPENDS: dict[str, tuple[str, ...]] = {
-    "cache_elements_per_token": ("kv_cache", "engine"),
-    "cache_bytes_per_token": ("cache_dtype", "kv_cache", "engine"),
+    "cache_elements_per_token": ("kv_cache", "engine", "mtp"),
+    "cache_bytes_per_token": ("cache_dtype", "kv_cache", "engine", "mtp"),
     "cache_elements": _CACHE,
     "cache_bytes": (*_CACHE, *_DTYPES),
-    "state_elements": ("batch", "kv_cache", "engine"),
-    "state_bytes": ("batch", "kv_cache", "engine", *_DTYPES),
-    "decode_cache_read_bytes": ("context_tokens", "batch", "kv_cache", "encoder_tokens", "engine", *_DTYPES),
+    "state_elements": ("batch", "kv_cache", "engine", "mtp"),
+    "state_bytes": ("batch", "kv_cache", "engine", "mtp", *_DTYPES),
+    "decode_cache_read_bytes": ("context_tokens", "batch", "kv_cache", "encoder_tokens", "engine", "mtp", *_DTYPES),
     "decode_intensity": (*_DECODE, "engine", *_DTYPES),
-    "parameters": (),
-    "active_parameters": (),
-    "weight_bytes": ("weight_dtype",),
-    "receptive_field_tokens": (),
+    "parameters": ("mtp",),
+    "active_parameters": ("mtp",),
+    "weight_bytes": ("weight_dtype", "mtp"),
+    "receptive_field_tokens": ("mtp",),
     "answer_cache_bytes": (*_CACHE, *_DTYPES, "generate_tokens"),
     **{f"decode_{part}_flops": _DECODE for part in _PARTS},
     **{f"prefill_{part}_flops": _PREFILL for part in _PARTS},

@@ -94,6 +94,7 @@ MEANINGS = {
     "W": "sliding_window",
     "C": "attention_chunk_size",
     "delta": "dilation",
+    "W_l": "library_window, which the Transformers library runs",
     "d_ff": "intermediate_size",
     "E": "num_experts",
     "k": "num_experts_per_tok",

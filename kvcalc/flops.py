@@ -96,6 +96,8 @@ def _work(stack: Stack, branch: Branch, call: Call, times: str, tokens: Quantity
     amounts = _amounts(branch, call, tokens, encoder=bool(stack.name))
     for work in branch.memory.work("naive" if stack.name else call.mode):
         amount, often = amounts[work.per], times
+        if work.writes and stack.name and (made := branch.reach.rules.made):
+            amount = Quantity("tokens", made, {**branch.reach.symbols(), "n": tokens}, branch.reach.rules.source)
         if work.writes and branch.reach.kind == "encoder":  # once for each token of the encoder, where it runs
             amount, often = ENCODER_TOKENS, f"{call.times}*{call.encodes}" if call.encodes else ""
         if often and not (work.writes and branch.shares_kv):
@@ -106,7 +108,9 @@ def _work(stack: Stack, branch: Branch, call: Call, times: str, tokens: Quantity
 def _amounts(branch: Branch, call: Call, tokens: Quantity, *, encoder: bool) -> dict[str, Quantity]:
     """How many pairs, tokens and keys re-expanded a layer works on in one call."""
     if encoder:
-        pairs = Quantity("pairs", "s*s", {"s": tokens}, SOURCE_BOTH_WAYS)
+        rules = branch.reach.rules
+        source = SOURCE_BOTH_WAYS if branch.reach.kind == "full" else rules.source
+        pairs = Quantity("pairs", rules.both_ways, {**branch.reach.symbols(), "n": tokens}, source)
         return {"pair": pairs, "token": tokens, "key": tokens}
     return {"pair": call.pairs(branch.reach), "token": tokens, "key": call.touched(branch.reach)}
 
@@ -131,8 +135,13 @@ def _extras(stack: Stack, phase: Phase) -> Iterator[Part]:
         if extra.work_per_token == NOTHING:
             continue
         symbols = {**dict(extra.constants), "d": stack.hidden_size}
+        if extra.at_head:
+            logits = Quantity("logits", phase.logits)
+            yield _times("1", extra.name, "token", extra.work_per_token, symbols, extra.source, logits)
+            continue
         for _, times, tokens in stack.runs(phase):
-            part = _times(times, extra.name, "token", extra.work_per_token, symbols, extra.source, tokens)
+            name = stack.name + extra.name
+            part = _times(times, name, "token", extra.work_per_token, symbols, extra.source, tokens)
             yield part._replace(times=layers)
 
 
@@ -140,15 +149,25 @@ def _embedding(spec: ModelSpec, phase: Phase) -> Iterator[Part]:
     """Projections from and to an embedding of another size; the lookup itself is no matmul."""
     if not spec.embedding_size:
         return
-    for name in ("embedding projection in", "embedding projection out"):
+    for name, width in (("embedding projection in", "d_w"), ("embedding projection out", _head_width(spec))):
         for call in phase.calls:
-            symbols: Symbols = {"d": spec.hidden_size, "d_w": spec.embedding_size, "x": call.tokens}
-            yield Part(1, name, Quantity(name, f"{call.times}*2*d*d_w*x", symbols, "OPT word_embed_proj_dim"))
+            symbols: Symbols = {"d": spec.hidden_size, **_widths(spec), "x": call.tokens}
+            yield Part(1, name, Quantity(name, f"{call.times}*2*d*{width}*x", symbols, "OPT word_embed_proj_dim"))
+
+
+def _head_width(spec: ModelSpec) -> str:
+    """What lm_head reads."""
+    return "d_o" if spec.lm_head_size else "d_w" if spec.embedding_size else "d"
+
+
+def _widths(spec: ModelSpec) -> dict[str, int]:
+    widths = {"d_w": spec.embedding_size, "d_o": spec.lm_head_size}
+    return {symbol: width for symbol, width in widths.items() if width}
 
 
 def _lm_head(spec: ModelSpec, phase: Phase) -> Quantity:
-    width = {"d_w": spec.embedding_size} if spec.embedding_size else {"d": spec.hidden_size}
-    symbols = {**width, "V": spec.vocab_size}
-    return Quantity(
-        "lm_head", f"2*{next(iter(width))}*V*{phase.logits}", symbols, "logits of the last token of each sequence"
-    )
+    symbols = {"d": spec.hidden_size, **_widths(spec), "V": spec.vocab_size}
+    formula = f"2*{_head_width(spec)}*V*{phase.logits}"
+    if spec.predicted > 1:
+        return Quantity("lm_head", f"{spec.predicted}*{formula}", symbols, "logits of each token predicted")
+    return Quantity("lm_head", formula, symbols, "logits of the last token of each sequence")

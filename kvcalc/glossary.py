@@ -51,4 +51,5 @@ MEANINGS = {
     "state_bytes": "bytes of fixed state, a part of cache_bytes; all sequences",
     "encoder_tokens": "tokens that cross attention reads, one sequence; null where no layer does",
     "engine": "whose cache is counted: paper, what the model needs, or transformers, what that library holds",
+    "mtp": "on where layers that predict later tokens run too, else off; null where none are known",
 }

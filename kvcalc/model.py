@@ -11,17 +11,22 @@ if TYPE_CHECKING:
     from kvcalc.attention.memory import Memory
     from kvcalc.attention.reach import Reach
     from kvcalc.feedforward import FeedForward
+    from kvcalc.rope import Rope
 
 
 NOTHING = "0"  # a formula
 
 
 class Branch(NamedTuple):
-    """One choice on each axis. `shares_kv`: it reads the memory of the nearest earlier layer of its like."""
+    """One choice on each axis. `shares_kv`: it reads the memory of the nearest earlier layer of its like.
+
+    `shares_weights`: its weights are an earlier layer's, run again with a memory of its own.
+    """
 
     memory: Memory
     reach: Reach
     shares_kv: bool = False
+    shares_weights: bool = False
 
     @property
     def label(self) -> str:
@@ -37,7 +42,8 @@ class Branch(NamedTuple):
 class Extra(NamedTuple):
     """A part of a model that is neither attention nor MLP nor norm: a name, its weights and its matmuls, by formulas.
 
-    `work_per_token` counts FLOPs; `constants` are the symbols of both beside d, the hidden size.
+    `work_per_token` counts FLOPs; `constants` are the symbols of both beside d, the hidden size. `at_head`: it stands
+    before lm_head, and runs for the tokens whose logits are made.
     """
 
     name: str
@@ -45,6 +51,7 @@ class Extra(NamedTuple):
     work_per_token: str = NOTHING
     constants: tuple[tuple[str, int], ...] = ()
     source: str = ""
+    at_head: bool = False
 
 
 class Layer(NamedTuple):
@@ -86,10 +93,12 @@ class ModelSpec(NamedTuple):
     """A language model.
 
     `norm` is 'rmsnorm' (weights), 'layernorm' (weights and biases) or 'unweighted'. `position_embeddings` counts
-    learned rows. `embedding_size` differs from hidden_size where the embedding is projected (OPT-350m).
+    learned rows. `embedding_size` differs from hidden_size where the embedding is projected (OPT-350m);
+    `lm_head_size` is lm_head's width where that is yet another (RemBERT).
     `max_position_embeddings` 0: none stated. `state_dtype` is the recurrent states', '' where the config does not say:
-    fp32. `encoder_tokens` is the fixed length of what cross attention reads, 0 where the workload says; without an
-    `encoder` that is another model's output, a vision tower's say. `left_out` names what the file holds and is not
+    fp32. `encoder_tokens` is the length of what cross attention reads unless the workload asks for another, None where
+    it follows the context; without an `encoder` that is another model's output, a vision tower's say. `mtp`
+    are the layers that predict later tokens, unless they run; `predicted` counts the tokens whose logits a step makes. `left_out` names what the file holds and is not
     counted.
     """
 
@@ -102,6 +111,7 @@ class ModelSpec(NamedTuple):
     max_position_embeddings: int = 0
     position_embeddings: int = 0
     embedding_size: int = 0
+    lm_head_size: int = 0
     embedding_norm: bool = False
     final_norm: bool = True
     lm_head_bias: bool = False
@@ -109,8 +119,11 @@ class ModelSpec(NamedTuple):
     left_out: str = ""
     extras: tuple[Extra, ...] = ()
     encoder: EncoderSpec | None = None
-    encoder_tokens: int = 0
+    encoder_tokens: int | None = None
     state_dtype: str = ""
+    mtp: tuple[LayerGroup, ...] = ()
+    predicted: int = 1
+    rope: Rope | None = None
 
     @property
     def layers(self) -> int:
@@ -140,6 +153,24 @@ class ModelSpec(NamedTuple):
             counts = by_branch.setdefault(branch.memory.label, {})
             counts[reach] = counts.get(reach, 0) + layers
         return " + ".join(_label(memory, reaches, len(by_branch) > 1) for memory, reaches in by_branch.items())
+
+
+def predicting(spec: ModelSpec, mtp: str) -> ModelSpec:
+    """The model with its prediction layers among the others, where they are 'on' and not among them yet."""
+    if mtp == "off" or not spec.mtp:
+        return spec
+    more = sum(group.layers for group in spec.mtp)
+    return spec._replace(groups=(*spec.groups, *spec.mtp), mtp=(), predicted=1 + more)
+
+
+def alone(spec: ModelSpec) -> ModelSpec:
+    """What runs of a model whose cross attention has nothing to read: layers of nothing else are skipped."""
+    groups = []
+    for group in spec.groups:
+        own = tuple(branch for branch in group.layer.branches if branch.reach.kind != "encoder")
+        if own or not group.layer.branches:
+            groups.append(group._replace(layer=group.layer._replace(branches=own)))
+    return spec._replace(groups=tuple(groups), encoder=None)
 
 
 def _label(memory: str, reaches: dict[str, int], several: bool) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
-from kvcalc.workload import MODES, Workload, parse_dtype, parse_tokens
+from kvcalc.workload import MODES, SWITCH, Workload, parse_dtype, parse_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,8 @@ DEFAULT_CONTEXT_TOKENS = 32768
 # Every option by its name and the least it takes; the rest is words. `--shared-prefix` is the option shared_prefix.
 SIZES = {"context": 1, "prompt": 1, "cached": 0, "generate": 1, "batch": 1, "shared_prefix": 1, "encoder_tokens": 0}
 DTYPES = ("dtype", "dtype_k", "dtype_v", "weight_dtype", "state_dtype")
-WORDS = {"kv_cache": ("on", "off"), "mla_decode": MODES, "mla_prefill": MODES, "engine": tuple(ENGINES)}
-NAMED = ("batch", *DTYPES, "mla_decode", "mla_prefill", "encoder_tokens", "engine")  # as the workload's own fields
+WORDS = {"kv_cache": SWITCH, "mla_decode": MODES, "mla_prefill": MODES, "engine": tuple(ENGINES), "mtp": SWITCH}
+NAMED = ("batch", *DTYPES, "mla_decode", "mla_prefill", "encoder_tokens", "engine", "mtp")  # as the workload's own fields
 OPTIONS = (*SIZES, *DTYPES, *WORDS)
 
 

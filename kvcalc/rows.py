@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvcalc.model import predicting
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import TypeAlias
@@ -50,6 +52,7 @@ def row(report: Report, reference: Report) -> Row:
 
 def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
     """What a row is about, and what was asked of it."""
+    spec = predicting(spec, workload.mtp)
     return {
         "model": spec.name,
         "variant": variant,
@@ -68,6 +71,7 @@ def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
         "mla_prefill": workload.mla_prefill,
         "state_dtype": state_dtype(spec, workload) if has_states(spec) else None,
         "engine": workload.engine,
+        "mtp": "on" if spec.predicted > 1 else "off" if spec.mtp else None,
     }
 
 
@@ -141,6 +145,7 @@ KEYS = (
     "state_bytes",
     "encoder_tokens",
     "engine",
+    "mtp",
 )
 
 # What a row is about, what was asked of it, and what came out: every key is one of the three.
@@ -160,6 +165,7 @@ ASKED = (
     "state_dtype",
     "encoder_tokens",
     "engine",
+    "mtp",
 )
 RESULTS = tuple(key for key in KEYS if key not in LABELS and key not in ASKED)
 RATIOS = {"decode_intensity": ("decode_core_flops", "decode_cache_read_bytes")}  # one result over another

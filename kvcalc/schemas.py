@@ -22,6 +22,7 @@ WORDS: dict[str, dict[str, Any]] = {
     "state_dtype": {"type": ["string", "null"]},
     "encoder_tokens": {"type": ["integer", "null"], "minimum": 0},
     "engine": {"enum": [*ENGINES]},
+    "mtp": {"enum": ["on", "off", None]},
 }
 FRACTIONS = ("cache_ratio", "decode_intensity")
 

@@ -1,5 +1,7 @@
 """A model rebuilt with another attention: its memory replaced in every layer, its reach and sharing kept.
 
+Layers that keep a state and store no tokens, Mamba's say, stay as they are.
+
 mha  gqa-8  mqa          K and V heads; from MLA, n_h heads with d_k = d_v = d_n (DeepSeek-V2, Table 1)
 mla  mla-512+64[/1536]   a latent of d_c + d_h^R [with a query LoRA of d_c']; plain mla takes DeepSeek-V2's
                          proportions: d_c = 4*d_h, d_h^R = d_h/2, d_n = d_v = d_h, no query LoRA
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvcalc.attention.memory import Memory
-    from kvcalc.model import Branch, ModelSpec
+    from kvcalc.model import Branch, LayerGroup, ModelSpec
 
 VARIANTS = ("mha", "gqa-8", "mqa", "mla", "mla-512+64", "mla-512+64/1536", "swa-4096", "none")
 DEFAULT_WINDOW_TOKENS = 4096
@@ -81,6 +83,8 @@ def default_variants(spec: ModelSpec) -> list[Variant]:
 
 def rebuild(spec: ModelSpec, variant: Variant) -> tuple[ModelSpec, str]:
     """Rebuild the model; also return the variant's full name. Raises NotRebuiltError with the reason."""
+    if not any(branch.memory.stores() for branch in _branches(spec)):
+        raise NotRebuiltError("no layer stores tokens")
     kind = variant.name.partition("-")[0]
     if kind == "swa":
         configured = _configured_window(spec)
@@ -90,7 +94,11 @@ def rebuild(spec: ModelSpec, variant: Variant) -> tuple[ModelSpec, str]:
             raise NotRebuiltError("no layer has full reach")
         return windowed, f"swa-{window}"
     change = _latent if kind == "mla" else _heads
-    return _with_branches(spec, lambda branch: branch._replace(memory=change(branch.memory, variant))), variant.name
+    return _with_branches(spec, lambda branch: _rebuilt(branch, change, variant)), variant.name
+
+
+def _rebuilt(branch: Branch, change: Callable[[Memory, Variant], Memory], variant: Variant) -> Branch:
+    return branch._replace(memory=change(branch.memory, variant)) if branch.memory.stores() else branch
 
 
 def _heads(memory: Memory, variant: Variant) -> Memory:
@@ -112,6 +120,8 @@ def _latent(memory: Memory, variant: Variant) -> Memory:
     if isinstance(memory, Latent):
         n_h, d_n, d_v = memory.num_attention_heads, memory.qk_nope_head_dim, memory.v_head_dim
     elif isinstance(memory, Heads):
+        if memory.q_hidden_size:
+            raise NotRebuiltError(f"a latent is made from hidden_size, and {memory.label} reads {memory.q_hidden_size}")
         n_h, d_n, d_v = memory.num_attention_heads, memory.head_dim, memory.head_dim
         if d_n % 2 and not variant.kv_lora_rank:
             raise NotRebuiltError(f"d_h^R = d_h/2 is no whole number for heads of {d_n}")
@@ -123,7 +133,8 @@ def _latent(memory: Memory, variant: Variant) -> Memory:
 
 
 def _windowed(branch: Branch, window: int) -> Branch:
-    return branch._replace(reach=Window(window)) if isinstance(branch.reach, Full) else branch
+    stores = branch.memory.stores()
+    return branch._replace(reach=Window(window)) if stores and isinstance(branch.reach, Full) else branch
 
 
 def _configured_window(spec: ModelSpec) -> int | None:
@@ -136,8 +147,10 @@ def _branches(spec: ModelSpec) -> list[Branch]:
 
 
 def _with_branches(spec: ModelSpec, change: Callable[[Branch], Branch]) -> ModelSpec:
-    groups = tuple(
-        group._replace(layer=group.layer._replace(branches=tuple(change(branch) for branch in group.layer.branches)))
-        for group in spec.groups
-    )
-    return spec._replace(groups=groups)
+    def changed(groups: tuple[LayerGroup, ...]) -> tuple[LayerGroup, ...]:
+        return tuple(
+            group._replace(layer=group.layer._replace(branches=tuple(map(change, group.layer.branches))))
+            for group in groups
+        )
+
+    return spec._replace(groups=changed(spec.groups), mtp=changed(spec.mtp))

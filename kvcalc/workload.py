@@ -28,6 +28,7 @@ DTYPE_BITS = {
     "int1": 1,
 }
 MODES = ("absorbed", "naive")
+SWITCH = ("on", "off")
 
 
 class Workload(NamedTuple):
@@ -36,7 +37,7 @@ class Workload(NamedTuple):
     n = context_tokens counts the token being processed; `cached_tokens` of them came before the prefill;
     `generate_tokens` follow; `shared_prefix_tokens` are stored and computed once a batch. `encoder_tokens` None: the
     model's own fixed length, else as many as the context. `state_dtype` '': the model's own, else fp32. `engine`
-    is whose cache is counted.
+    is whose cache is counted. `mtp` 'on': layers that predict later tokens run too.
     """
 
     context_tokens: int
@@ -54,6 +55,7 @@ class Workload(NamedTuple):
     state_dtype: str = ""
     encoder_tokens: int | None = None
     engine: str = "paper"
+    mtp: str = "off"
 
     def check(self) -> None:
         """Raise KvcalcError where a number is out of range, a word unknown, or two of them contradict each other."""
@@ -77,6 +79,7 @@ class Workload(NamedTuple):
             ("mla_decode", self.mla_decode, MODES),
             ("mla_prefill", self.mla_prefill, MODES),
             ("engine", self.engine, ENGINES),
+            ("mtp", self.mtp, SWITCH),
         ):
             if word not in known:
                 raise KvcalcError(

@@ -55,6 +55,8 @@ CONTRACT = [
     "generate_tokens",
     "state_dtype",
     "encoder_tokens",
+    "engine",
+    "mtp",
     "old",
     "new",
     "difference",
@@ -170,6 +172,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "generate_tokens": {"generate_tokens": 9},
     "state_dtype": {"state_dtype": "bf16"},
     "encoder_tokens": {"encoder_tokens": 70},
+    "engine": {"engine": "transformers"},
+    "mtp": {"mtp": "on"},
 }
 
 
@@ -181,6 +185,7 @@ def test_a_number_depends_on_what_is_said_and_on_nothing_else() -> None:
     for spec in (
         model(heads(8, 2, 16), reach=Window(50)),
         model(mla()),
+        model(heads(8, 2, 16))._replace(mtp=model(heads(8, 2, 16)).groups),
         model(heads(8, 2, 16), mla()),
         model(heads(8, 2, 16), state, Branch(heads(8, 8, 16), Encoder())),
     ):

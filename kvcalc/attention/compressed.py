@@ -65,7 +65,7 @@ class SharedKv(NamedTuple):
     def work(self, mode: str) -> tuple[Work, ...]:
         """Attention as MQA does it."""
         if self.o_groups:
-            out = (
+            out: tuple[Work, ...] = (
                 Work("o of each group", "token", "2*n_h*d_h*d_g", SOURCE),
                 Work("o", "token", "2*g_o*d_g*d", SOURCE),
             )
@@ -237,8 +237,8 @@ class Buffer(NamedTuple):
 
     @property
     def label(self) -> str:
-        """buffer-d_b."""
-        return f"buffer-{self.elements}"
+        """held-d_b."""
+        return f"held-{self.elements}"
 
     @property
     def source(self) -> str:

@@ -124,6 +124,10 @@ EngineOption = Annotated[
     Literal["paper", "transformers"],
     typer.Option("--engine", help="Whose cache: what the model needs, or what that library holds between steps."),
 ]
+MtpOption = Annotated[
+    Literal["on", "off"],
+    typer.Option("--mtp", help="on: layers that predict later tokens run, and cache, too."),
+]
 
 
 def make_request(
@@ -144,6 +148,7 @@ def make_request(
     state_dtype: StateDtypeOption = None,
     encoder_tokens: EncoderTokensOption = None,
     engine: EngineOption = "paper",
+    mtp: MtpOption = "off",
 ) -> kvcalc.Request:
     """Read the options as typed. Raises KvcalcError where they contradict each other."""
     return kvcalc.parse_request(locals())

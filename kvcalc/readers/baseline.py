@@ -32,7 +32,7 @@ LARGEST = 10**60
 HINT = "a baseline is what `kvcalc compare MODELS --format json` wrote"
 # What a row says under a name of Workload's, and what it must be.
 _WHOLE = ("context_tokens", "batch", "cached_tokens", "shared_prefix_tokens", "generate_tokens", "encoder_tokens")
-_WORDS = ("weight_dtype", "mla_decode", "mla_prefill", "state_dtype", "engine")
+_WORDS = ("weight_dtype", "mla_decode", "mla_prefill", "state_dtype", "engine", "mtp")
 
 
 class _Asked(NamedTuple):

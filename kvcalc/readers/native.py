@@ -17,6 +17,7 @@ from kvcalc.formula import parse
 from kvcalc.model import Branch, EncoderSpec, Extra, Layer, LayerGroup, ModelSpec
 from kvcalc.readers.complaint import first_error
 from kvcalc.readers.schema import CustomFile, DenseFile, HeadsFile, LayerFile, ModelFile
+from kvcalc.rope import Rope, Scaling, usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
     from kvcalc.attention.reach import Reach
     from kvcalc.errors import ConfigError
     from kvcalc.feedforward import FeedForward
-    from kvcalc.readers.schema import EncoderFile, MoeFile, StackFile
+    from kvcalc.readers.schema import EncoderFile, MoeFile, MtpFile, RopeFile, StackFile
     from kvcalc.readers.text import Document, Place
 
 OWN = "the config's own formula"
+SOURCE_MTP = "DeepSeek-V3 (arXiv:2412.19437) sec. 2.2: hidden state and next token's embedding, each behind a norm"
+MTP_PROJECTION = Extra("mtp-projection", "2*d*d", "4*d*d", (), SOURCE_MTP)
+MTP_NORMS = 3
 RESERVED_SYMBOLS = frozenset("nKBSTd")
 
 
@@ -50,16 +54,18 @@ class _Builder:
 
     def spec(self) -> ModelSpec:
         file = self.file
+        stack = _Stack(self.document, file, ())
         return ModelSpec(
             name=file.name,
             hidden_size=file.hidden_size,
             vocab_size=file.vocab_size,
-            groups=_Stack(self.document, file, ()).groups(),
+            groups=stack.groups(),
             norm=file.norm,
             tie_word_embeddings=file.tie_word_embeddings,
             max_position_embeddings=file.max_position_embeddings or 0,
             position_embeddings=file.position_embeddings or 0,
             embedding_size=file.word_embed_proj_dim or 0,
+            lm_head_size=file.lm_head_proj_dim or 0,
             embedding_norm=file.embedding_norm,
             final_norm=file.final_norm,
             lm_head_bias=file.lm_head_bias,
@@ -67,9 +73,18 @@ class _Builder:
             left_out=file.left_out or "",
             extras=_extras(self.document, file, file.hidden_size, ()),
             encoder=self._encoder(file.encoder) if file.encoder else None,
-            encoder_tokens=file.encoder_tokens or 0,
+            encoder_tokens=file.encoder_tokens,
             state_dtype=file.state_dtype or "",
+            rope=self._rope(file.rope) if file.rope else None,
+            mtp=stack.predicting(file.mtp) if file.mtp and file.mtp.num_layers else (),
         )
+
+    def _rope(self, file: RopeFile) -> Rope:
+        scaling = Scaling(**file.scaling.model_dump()) if file.scaling else None
+        rope = Rope(**{**file.model_dump(), "scaling": scaling})
+        if not usable(rope):
+            raise self.document.error(("rope",), "rope: these numbers make no frequencies")
+        return rope
 
     def _encoder(self, stack: EncoderFile) -> EncoderSpec:
         place: Place = ("encoder",)
@@ -115,6 +130,21 @@ class _Stack:
         for index, layer in enumerate(layers):
             indices.setdefault(layer, []).append(index)
         return tuple(LayerGroup(layer, tuple(where)) for layer, where in indices.items())
+
+    def predicting(self, mtp: MtpFile) -> tuple[LayerGroup, ...]:
+        """The layers that predict later tokens: the model's last, or a kind that is named, behind a projection."""
+        last = self._kinds()[-1]
+        if mtp.layer is not None and mtp.layer not in (self.file.layers or {}):
+            hint = did_you_mean(mtp.layer, self.file.layers or {})
+            raise self.error(("mtp", "layer"), f"unknown kind of layer {mtp.layer!r}", hint)
+        made = self._layer(mtp.layer or last)
+        layer = made._replace(
+            branches=tuple(branch._replace(shares_kv=False) for branch in made.branches),
+            norms=made.norms + MTP_NORMS,
+            extras=(*made.extras, MTP_PROJECTION),
+        )
+        first = self.file.num_hidden_layers
+        return (LayerGroup(layer, tuple(range(first, first + mtp.num_layers))),)
 
     def _kinds(self) -> list[str]:
         """Name the kind of each layer; '' is the layer that the top of the file describes."""
@@ -199,14 +229,25 @@ class _Stack:
         for at, one in listed:
             given = one.reach
             seen = reach if given is None else class_of(REACHES, given.kind)(**given.model_dump())
-            yield Branch(self._memory(one, at), seen, own.shares_kv)
+            self._check_direction(seen, at)
+            memory = self._memory(one, at)
+            seen = seen if memory.stores() else Full()  # a state sees what it was given
+            yield Branch(memory, seen, own.shares_kv or one.shares_kv, one.shares_weights)
+
+    def _check_direction(self, reach: Reach, place: Place) -> None:
+        """An encoder attends both ways, a decoder causally: not every reach can do both."""
+        if self.at and not reach.rules.both_ways:
+            hint = "{kind: band, left: .., right: ..} is a window to both sides"
+            raise self.error((*place, "reach"), f"{reach.label}: an encoder attends both ways", hint)
+        if not self.at and not reach.rules.seen:
+            raise self.error((*place, "reach"), f"{reach.label}: only an encoder attends both ways")
 
     def _memory(self, attention: Any, place: Place) -> Memory:  # one of the formats of schema.py
         if isinstance(attention, HeadsFile):
             return self._heads(attention, place)
         if isinstance(attention, CustomFile):
             return self._custom(attention, place)
-        told = {name: value for name, value in attention if name != "reach" and value is not None}
+        told = {name: value for name, value in attention if name not in ("reach", "shares_kv", "shares_weights") and value is not None}
         memory: Memory = class_of(MEMORIES, attention.kind)(**told)
         return memory
 
@@ -224,10 +265,17 @@ class _Stack:
             num_key_value_heads=n_kv,
             head_dim=attention.head_dim,
             v_head_dim=attention.v_head_dim or attention.head_dim,
-            bias="".join(name for name in "qkvo" if name in attention.bias),
+            bias="".join(name for name in "qkvog" if name in attention.bias),
             qk_norm=attention.qk_norm or "",
+            qk_norm_bias=attention.qk_norm_bias,
             output_gate=attention.output_gate,
             sinks=attention.sinks,
+            differential=attention.differential,
+            kv_hidden_size=attention.kv_hidden_size or 0,
+            merged=attention.merged,
+            q_hidden_size=attention.q_hidden_size or 0,
+            head_gate=attention.head_gate,
+            v_from_k=attention.v_from_k,
         )
 
     def _custom(self, attention: CustomFile, place: Place) -> Custom:
@@ -269,7 +317,7 @@ class _Stack:
             hint = "mlp: {kind: dense, intermediate_size: .., gated: true}; null: none"
             raise self.error((), "missing field 'mlp'", hint)
         if isinstance(mlp, DenseFile):
-            return Dense(mlp.intermediate_size, mlp.gated, mlp.bias)
+            return Dense(mlp.intermediate_size, mlp.gated, mlp.bias, mlp.shares_weights)
         return self._experts(mlp, (*place, "mlp") if own.mlp else ("mlp",))
 
     def _experts(self, mlp: MoeFile, place: Place) -> Experts:
@@ -288,6 +336,9 @@ class _Stack:
             shared_bias=mlp.shared_bias,
             expert_bias=mlp.expert_bias,
             router_bias=mlp.router_bias,
+            latent_size=mlp.latent_size or 0,
+            matrix_router=mlp.matrix_router,
+            runs_all=mlp.runs_all,
         )
 
 
@@ -299,7 +350,8 @@ def _extras(document: Document, file: LayerFile, hidden_size: int, place: Place)
         for field in ("parameters", "work_per_token"):
             evaluated(document, (*place, "extras", at, field), getattr(extra, field), symbols)
         constants = tuple(extra.symbols.items())
-        found.append(Extra(extra.name, extra.parameters, extra.work_per_token, constants, extra.source or OWN))
+        source = extra.source or OWN
+        found.append(Extra(extra.name, extra.parameters, extra.work_per_token, constants, source, extra.at_head))
     return tuple(found)
 
 

@@ -59,6 +59,7 @@ class ExtraFile(Strict):
         {}, description="whole numbers that the formulas name; d is hidden_size"
     )
     source: Text | None = Field(None, description="where the formulas come from")
+    at_head: bool = Field(default=False, description="stands before lm_head: runs for the tokens whose logits are made")
 
 
 def _made(kinds: dict[str, tuple[str, str]], kind: str, base: type[Strict]) -> type[Strict]:
@@ -87,6 +88,8 @@ class AttentionBase(Strict):
     """What every attention may say beside its memory."""
 
     reach: ReachFile | None = Field(None, description="which tokens it sees, where the layer's own reach is not it")
+    shares_kv: bool = Field(default=False, description="reads the cache of the nearest earlier attention of its like")
+    shares_weights: bool = Field(default=False, description="weights of an earlier layer, with a cache of its own")
 
 
 class HeadsFile(AttentionBase):
@@ -97,10 +100,19 @@ class HeadsFile(AttentionBase):
     num_key_value_heads: Size = Field(description="K and V heads: 1 is MQA, as many as query heads MHA")
     head_dim: Size = Field(description="elements of one head")
     v_head_dim: Size | None = Field(None, description="where V's heads are not head_dim wide")
-    bias: list[Literal["q", "k", "v", "o"]] = Field([], description="the projections that have a bias")
+    bias: list[Literal["q", "k", "v", "o", "g"]] = Field(
+        [], description="the projections that have a bias; g: the output gate's"
+    )
     qk_norm: Literal["per_head", "full"] | None = Field(None, description="weights of d_k, or of all heads")
+    qk_norm_bias: bool = Field(default=False, description="biases on the norms of queries and keys")
     output_gate: bool = Field(default=False, description="q_proj doubled into a gate on the output")
     sinks: bool = Field(default=False, description="one learned logit a head (gpt-oss)")
+    differential: bool = Field(default=False, description="the difference of two softmaxes over the values of two heads")
+    head_gate: bool = Field(default=False, description="one gate a head on the output, by a projection of its own")
+    v_from_k: bool = Field(default=False, description="V is made by k_proj too, though K and V are both cached")
+    kv_hidden_size: Size | None = Field(None, description="what K and V are made from, where it is not hidden_size")
+    q_hidden_size: Size | None = Field(None, description="what queries are made from, where it is not hidden_size")
+    merged: bool = Field(default=False, description="one softmax with the layer's other attention, by its weights")
 
 
 class MlaFile(AttentionBase):
@@ -114,6 +126,12 @@ class MlaFile(AttentionBase):
     v_head_dim: Size = Field(description="elements of a head's value")
     q_lora_rank: Size | None = Field(None, description="elements of the query's latent; absent: no query LoRA")
     attention_bias: bool = Field(default=False, description="biases on the down and output projections")
+    output_gate: Literal["hidden", "per_head", "query"] | None = Field(
+        None, description="gates on the output: a value each or a head each from the hidden state, or of q's latent"
+    )
+    sinks: bool = Field(default=False, description="one learned logit a head")
+    rope_key_norm: bool = Field(default=False, description="a norm on the RoPE key")
+    head_scaling: bool = Field(default=False, description="a scale and a bias of each head's scores")
 
 
 class CustomFile(AttentionBase):
@@ -139,6 +157,7 @@ class DenseFile(Strict):
     intermediate_size: Size = Field(description="width of the MLP")
     gated: bool = Field(description="true: three matrices, as in SwiGLU; false: two")
     bias: bool = Field(default=False, description="biases on its projections")
+    shares_weights: bool = Field(default=False, description="weights of an earlier layer, run again")
 
 
 class MoeFile(Strict):
@@ -154,6 +173,9 @@ class MoeFile(Strict):
     shared_bias: bool = Field(default=False, description="biases in the shared experts")
     expert_bias: bool = Field(default=False, description="biases in the routed experts")
     router_bias: bool = Field(default=False, description="a bias on the router")
+    latent_size: Size | None = Field(None, description="width that routed experts read, where it is not hidden_size")
+    matrix_router: bool = Field(default=True, description="false: the router is no matrix, and stands in extras")
+    runs_all: bool = Field(default=False, description="the Transformers library runs every expert on every token")
 
 
 WRITTEN: dict[str, type[Strict]] = {"heads": HeadsFile, "mla": MlaFile, "custom": CustomFile}
@@ -203,6 +225,42 @@ class EncoderFile(StackFile):
     """The encoder of an encoder-decoder: it attends both ways and caches nothing."""
 
 
+class MtpFile(Strict):
+    """Layers that predict the tokens after the next: each the model's layer behind a projection of 2*d to d.
+
+    A norm of hidden_size on each of the two inputs and one after the layer; embedding and lm_head are the model's.
+    """
+
+    num_layers: Annotated[int, Field(ge=0, le=64)] = Field(description="such layers, one a later token; 0: none")
+    layer: str | None = Field(None, description="its kind, of `layers`; absent: that of the model's last layer")
+
+
+Number = Annotated[float, Field(ge=0, le=1e12)]
+
+
+class ScalingFile(Strict):
+    """Frequencies changed for a longer context, in the words of a Hugging Face rope_scaling."""
+
+    kind: str = Field(pattern=NAME, description="linear, yarn, llama3; others are named and not followed")
+    factor: Number = Field(1.0, description="how many times the context grows")
+    original_max_position_embeddings: SizeOrZero = Field(0, description="tokens before scaling")
+    beta_fast: Number = Field(32.0, description="yarn: turns above which a pair is left alone")
+    beta_slow: Number = Field(1.0, description="yarn: turns below which a pair is interpolated")
+    low_freq_factor: Number = Field(1.0, description="llama3: turns below which a pair is interpolated")
+    high_freq_factor: Number = Field(4.0, description="llama3: turns above which a pair is left alone")
+    truncate: bool = Field(default=True, description="yarn: the ramp's ends are whole pairs")
+
+
+class RopeFile(Strict):
+    """Rotary positions, which change no number but the context that their base supports."""
+
+    base: Number = Field(description="rope_theta")
+    partial_rotary_factor: Number = Field(1.0, description="how much of a head is rotated")
+    local_base: Number = Field(0.0, description="the base of layers with a window, where that is another")
+    scaling: ScalingFile | None = Field(None, description="rope_scaling of the layers that have no base of their own")
+    full_layers: bool = Field(default=True, description="false: only layers with a window or chunk have positions")
+
+
 class ModelFile(StackFile):
     """A model. Field names are those of Hugging Face configs."""
 
@@ -212,10 +270,15 @@ class ModelFile(StackFile):
     max_position_embeddings: Size | None = Field(None, description="tokens it was made for; beyond them is a warning")
     tie_word_embeddings: bool = Field(description="whether lm_head is the embedding")
     word_embed_proj_dim: Size | None = Field(None, description="where embeddings are not hidden_size wide")
+    lm_head_proj_dim: Size | None = Field(None, description="where lm_head is as wide as neither of them")
     lm_head_bias: bool = Field(default=False, description="a bias on lm_head")
     left_out: Text | None = Field(
         None, description="what the model has and this file leaves out, such as a vision tower"
     )
     state_dtype: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="of recurrent states; absent: fp32")
     encoder: EncoderFile | None = Field(None, description="what cross attention reads; absent: another model's output")
-    encoder_tokens: Size | None = Field(None, description="tokens that cross attention reads, where they are fixed")
+    encoder_tokens: SizeOrZero | None = Field(
+        None, description="tokens that cross attention reads, where they are fixed; 0: none unless asked for"
+    )
+    mtp: MtpFile | None = Field(None, description="multi-token prediction: layers that run with --mtp on alone")
+    rope: RopeFile | None = Field(None, description="rotary positions: the base and what scales it")

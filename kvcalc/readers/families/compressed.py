@@ -21,16 +21,12 @@ V4_KINDS = {
 
 
 def v4_rates(fields: Fields) -> dict[str, Any]:
-    """deepseek_v4: tokens a row in each kind of layer, by compress_rates or by the older names."""
-    rates = {"csa": 4, "hca": 128}
-    given = fields.mapping("compress_rates")
-    for name, kind in V4_KINDS.items():
-        if kind != "sliding":
-            told = given.get(name, rates[kind] if not given else None)
-            older = f"compress_rate_{kind}"
-            rates[kind] = fields.number(older) if fields.given(older) else told
-            if type(rates[kind]) is not int or rates[kind] < 1:
-                raise fields.error("compress_rates", f"{name}: {rates[kind]!r} is not a whole number from 1")
+    """deepseek_v4: tokens a row in each kind of layer."""
+    rates: dict[str, Any] = {"csa": 4, "hca": 128}
+    if given := fields.mapping("compress_rates"):
+        rates = {kind: given.get(name) for name, kind in V4_KINDS.items() if kind != "sliding"}
+    if not all(type(rate) is int and rate > 0 for rate in rates.values()):
+        raise fields.error("compress_rates", "compressed_sparse_attention and heavily_compressed_attention: whole numbers")
     widths = {"buffer_hca": 2, "buffer_csa": 4, "overlap_csa": 2}
     head, index = fields.number("head_dim"), fields.number("index_head_dim")
     return {
@@ -108,6 +104,7 @@ def v4_kinds() -> dict[str, dict[str, Any]]:
         **MOE,
         "moe_intermediate_size": field("intermediate_size"),
         "shared_intermediate_size": field("intermediate_size"),
+        "shared_bias": When("mlp_bias", True),
     }
     return {name: {"branches": branches, "mlp": moe, "extras": [HYPER_CONNECTIONS]} for name, branches in kinds.items()}
 
@@ -190,7 +187,7 @@ def qwen4_kinds() -> dict[str, dict[str, Any]]:
     heads = {
         **HEADS,
         "head_dim": field("head_dim"),
-        "bias": When("attention_bias", QKVO),
+        "bias": When("attention_bias", [*QKVO, "g"]),
         "qk_norm": "per_head",
         "output_gate": True,
         "reach": {
@@ -233,7 +230,6 @@ FAMILIES: dict[str, Family] = {
         derive=v4_rates,
         layers=v4_layers,
         kinds=v4_kinds(),
-        refused=("attention_bias", "mlp_bias"),
     ),
     "glm5_next_text": Family(STACK, derive=glm_fields, layers=glm_layers, kinds=glm_kinds()),
     "qwen4_exp_text": Family(

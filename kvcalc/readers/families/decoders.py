@@ -197,7 +197,7 @@ FAMILIES: dict[str, Family] = {
         },
         experts=after_first_dense,
     ),
-    "deepseek_v3": Family(DEEPSEEK, experts=after_first_dense),
+    "deepseek_v3": Family({**DEEPSEEK, "mtp": {"num_layers": field("num_mtp_layers")}}, experts=after_first_dense),
     "gpt_oss": Family(
         {
             **DECODER,
@@ -221,6 +221,7 @@ FAMILIES: dict[str, Family] = {
                 **MOE,
                 "moe_intermediate_size": field("intermediate_size"),
                 "shared_intermediate_size": field("intermediate_size"),
+                "runs_all": True,
             },
         },
         chunked_where_rope,

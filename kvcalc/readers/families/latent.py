@@ -11,6 +11,7 @@ from kvcalc.readers.families.words import (
     GATED,
     MLA,
     MOE,
+    MTP,
     Family,
     When,
     field,
@@ -78,7 +79,11 @@ FAMILIES: dict[str, Family] = {
         },
     ),
     "glm4_moe_lite": Family(
-        {**DEEPSEEK, "attention": {**MLA, "qk_rope_head_dim": field("qk_rope_head_dim", "head_dim")}},
+        {
+            **DEEPSEEK,
+            "attention": {**MLA, "qk_rope_head_dim": field("qk_rope_head_dim", "head_dim")},
+            "mtp": MTP,
+        },
         experts=sparse_from(1, reads=False),
     ),
     "youtu": Family(without(DEEPSEEK, "moe")),

@@ -6,7 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.readers.families.latent import sparse_from
-from kvcalc.readers.families.words import DECODER, DEEPSEEK_MOE, GATED, HEADS, MLA, MOE, Family, When, field, without
+from kvcalc.readers.families.words import DECODER, DEEPSEEK_MOE, GATED, HEADS, MLA, MOE, MTP, Family, field, without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -258,6 +258,13 @@ def m3_fields(fields: Fields) -> dict[str, Any]:
         "index_topk_blocks": "sparse_topk_blocks",
         "index_local_blocks": "sparse_local_block",
     }
+    for name, usual in (("use_sparse_attention", True), ("sparse_init_block", 0)):
+        if nested.get(name, usual) != usual:
+            raise fields.not_understood("sparse_attention_config", f"{name}: {nested[name]!r} is not understood")
+    index, silent = (nested.get(f"sparse_{name}", []) for name in ("attention_freq", "disable_index_value"))
+    if silent and index != silent:
+        message = "sparse_disable_index_value: an index with values is not understood"
+        raise fields.not_understood("sparse_attention_config", message)
     told = {flat: nested.get(legacy, fields.number_or_zero(flat)) for flat, legacy in names.items()}
     for flat, value in told.items():
         if type(value) is not int or value < 0:
@@ -314,13 +321,13 @@ def m3_kinds() -> dict[str, dict[str, Any]]:
 
 FAMILIES: dict[str, Family] = {
     "deepseek_v32": Family(
-        STACK,
+        {**STACK, "mtp": MTP},
         layers=indexed(every_layer_indexes, sparse_from(3)),
         kinds=dsa(LATENT, INDEX),
         refused=("mlp_bias",),
     ),
     "glm_moe_dsa": Family(
-        STACK, layers=indexed(indexers, sparse_from(3)), kinds=dsa(LATENT, INDEX), refused=("mlp_bias",)
+        {**STACK, "mtp": MTP}, layers=indexed(indexers, sparse_from(3)), kinds=dsa(LATENT, INDEX), refused=("mlp_bias",)
     ),
     "axk2": Family(STACK, layers=indexed(every_layer_indexes, sparse_from(1, steps=True)), kinds=axk2_kinds()),
     "hy_v4": Family(
@@ -330,7 +337,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "mistral_large4_text": Family(STACK, layers=mistral_layers, kinds=mistral_kinds()),
     "dots3_note_text": Family(STACK, derive=dots_fields, layers=dots_layers, kinds=dots_kinds(), refused=("mlp_bias",)),
-    "minimax_m3_vl_text": Family(STACK, derive=m3_fields, layers=m3_layers, kinds=m3_kinds()),
+    "minimax_m3_vl_text": Family(STACK, derive=m3_fields, layers=m3_layers, kinds=m3_kinds(), refused=("attention_output_gate",)),
     "minimax_m2": Family(
         {
             **DECODER,

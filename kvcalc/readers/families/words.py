@@ -33,7 +33,7 @@ class Family(NamedTuple):
     """How one model type is read.
 
     Layers differ either by reach and experts, or by kinds of their own: `layers` names the kind of each layer and
-    `kinds` says what each kind has beyond the top of the recipe. `derive` adds fields of the reader's own.
+    `kinds` says what each kind has beyond the top of the recipe, made from the fields where it differs by number. `derive` adds fields of the reader's own.
     """
 
     recipe: dict[str, Any]
@@ -41,8 +41,15 @@ class Family(NamedTuple):
     experts: Callable[[Fields], list[bool]] | None = None  # where `moe` stands instead of `mlp`; None: `mlp` alone
     derive: Callable[[Fields], dict[str, Any]] | None = None
     refused: tuple[str, ...] = ()  # fields which, when true, make it another model
+    required: tuple[str, ...] = ("num_hidden_layers", "hidden_size")  # never taken from a default; first, the layers
+    decoder_if: str = ""  # a field without which, true, the class is an encoder and keeps no cache
     layers: Callable[[Fields], list[str]] | None = None
-    kinds: dict[str, dict[str, Any]] = {}  # noqa: RUF012  # never mutated: a NamedTuple default
+    kinds: dict[str, dict[str, Any]] | Callable[[Fields], dict[str, dict[str, Any]]] = {}  # noqa: RUF012  # never mutated
+
+    @property
+    def counted(self) -> str:
+        """The field that counts the layers."""
+        return self.required[0].partition(" or ")[0]
 
 
 def field(*alternatives: str, or_absent: bool = False) -> Field:
@@ -50,9 +57,15 @@ def field(*alternatives: str, or_absent: bool = False) -> Field:
     return Field(alternatives, or_absent)
 
 
+def without(recipe: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """A recipe less what another says in other words."""
+    return {key: told for key, told in recipe.items() if key not in keys}
+
+
 DERIVED_HEAD_DIM = field("hidden_size/num_attention_heads")  # these classes refuse a remainder
 OPTIONAL_HEAD_DIM = field("head_dim", "hidden_size//num_attention_heads")
 QKV, QKVO = ["q", "k", "v"], ["q", "k", "v", "o"]
+LAYERS = {"L": field("num_hidden_layers")}  # the symbol of an extra that all layers have
 
 HEADS = {
     "kind": "heads",
@@ -100,5 +113,7 @@ MOE = {
     "moe_intermediate_size": field("moe_intermediate_size"),
     "gated": True,
 }
+SHARED_MOE = {**MOE, "shared_intermediate_size": field("moe_intermediate_size*num_shared_experts")}
 DEEPSEEK_MOE = {**MOE, "shared_intermediate_size": field("moe_intermediate_size*n_shared_experts")}
+MTP = {"num_layers": field("num_nextn_predict_layers", "0")}  # behind the last layer; classes mostly know none
 DEEPSEEK = {**DECODER, "attention": MLA, "moe": DEEPSEEK_MOE}
