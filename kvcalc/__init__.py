@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from kvcalc.readers.load import load as load
     from kvcalc.readers.load import load_all as load_all
     from kvcalc.readers.load import read_source as read_source
+    from kvcalc.readers.write import to_yaml as to_yaml
     from kvcalc.request import Request as Request
     from kvcalc.request import parse_request as parse_request
     from kvcalc.rows import KEYS as KEYS
@@ -82,6 +83,7 @@ _HOMES = {
     "kvcalc.readers.bundle": ("models", "names"),
     "kvcalc.readers.history": ("pair_sources", "pairs_since"),
     "kvcalc.readers.load": ("load", "load_all", "read_source"),
+    "kvcalc.readers.write": ("to_yaml",),
     "kvcalc.request": ("Request", "parse_request"),
     "kvcalc.rows": ("KEYS", "RATIOS"),
     "kvcalc.schemas": ("json_schema",),

@@ -28,8 +28,26 @@ IRRELEVANT = re.compile(
 )
 STANDARD = {"num_local_experts": "num_experts", "n_routed_experts": "num_experts"}
 # Read by the classes' own __post_init__, so neither a field nor in attribute_map.
-MORE_ALIASES = {"bloom": {"n_embed": "hidden_size"}, "falcon": {"n_embed": "hidden_size"}}
-MORE_DEFAULTS = {"gemma3_text": {"sliding_window_pattern": 6}}
+MORE_ALIASES = {
+    "bloom": {"n_embed": "hidden_size"},
+    "falcon": {"n_embed": "hidden_size"},
+    "lfm2": {"tie_embedding": "tie_word_embeddings", "block_ff_dim": "intermediate_size"},
+    "lfm2_moe": {"tie_embedding": "tie_word_embeddings"},
+    "nemotron_h": {"mamba_n_groups": "n_groups", "mamba_d_conv": "conv_kernel", "mamba_conv_bias": "use_conv_bias"},
+}
+MORE_DEFAULTS = {"gemma3_text": {"sliding_window_pattern": 6}, "rembert": {"output_embedding_size": 1664}}
+# Where a config nests what cross attention reads.
+READ = {
+    "canary": "encoder_config",
+    "cohere_asr": "encoder_config",
+    "dia": "encoder_config",
+    "mllama": "vision_config",
+    "moonshine_streaming": "encoder_config",
+    "pp_formulanet": "vision_config",
+    "t5gemma2": "encoder",
+    "vision-encoder-decoder": "encoder",
+}
+USUAL_THETA = 10_000.0  # RoPE's base where neither the config nor its class says another
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
@@ -46,7 +64,7 @@ def facts(config_class: Any) -> dict[str, Any]:
         default = field.default_factory() if callable(field.default_factory) else field.default
         if IRRELEVANT.fullmatch(name) or not isinstance(default, PLAIN) or name in config_class.sub_configs:
             continue
-        standard = next((alias for alias, real in aliases.items() if real == name and alias != "n_embed"), name)
+        standard = next((alias for alias, real in config_class.attribute_map.items() if real == name), name)
         given_by = [alias for alias, real in aliases.items() if name in (real, alias) and alias != name]
         given_by += [real for alias, real in aliases.items() if alias == name and real not in given_by]
         standard = STANDARD.get(standard, standard)
@@ -55,7 +73,9 @@ def facts(config_class: Any) -> dict[str, Any]:
             names[standard] = [*given_by, name]
         if "None" not in str(field.type) and isinstance(default, int) and not isinstance(default, bool):
             not_null.append(standard)
-    return {"class": config_class.__name__, "defaults": defaults, "names": names, "not_null": not_null}
+    theta = getattr(config_class, "default_theta", USUAL_THETA)
+    told = {} if theta == USUAL_THETA else {"theta": theta}
+    return {"class": config_class.__name__, "defaults": defaults, "names": names, "not_null": not_null, **told}
 
 
 def nested(config: Any) -> tuple[list[str], Any]:
@@ -82,6 +102,12 @@ def around(model_type: str) -> dict[str, Any]:
     if getattr(model_class, "_tied_weights_keys", None):
         return {"left_out": told, "ties": getattr(CONFIG_MAPPING[model_type](), "tie_word_embeddings", True)}
     return {"left_out": told}
+
+
+def encoders(config: Any) -> list[Any]:
+    """The configs of what cross attention reads, where a model nests them: that one, and the text config inside."""
+    inner = getattr(config, READ.get(config.model_type, ""), None)
+    return [found for found in (inner, getattr(inner, "text_config", None)) if found is not None]
 
 
 def fixed(config_class: Any, path: list[str]) -> bool:
@@ -114,10 +140,15 @@ def main() -> None:
         config_class = CONFIG_MAPPING[model_type]
         classes[model_type] = config_class
         try:
-            path, text = nested(config_class())
+            config = config_class()
+            path, text = nested(config)
+            read = encoders(config)
         except Exception as error:  # a class whose own defaults it refuses: read without them
             sys.stderr.write(f"{model_type}: {error}\n")
             path = []
+            read = []
+        for inner in read:
+            classes.setdefault(inner.model_type, type(inner))
         if path:
             lines[model_type] = {"text": path, "text_type": text.model_type, **around(model_type)}
             if fixed(config_class, path):

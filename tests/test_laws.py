@@ -17,14 +17,16 @@ CROSSOVER = "crossover_query_tokens"
 SIZE = st.integers(1, 12)
 TOKENS = st.integers(1, 300)
 REACHES: st.SearchStrategy[Reach] = st.one_of(
-    st.just(Full()), st.builds(Window, st.integers(1, 200), st.integers(1, 4)), st.builds(Chunk, st.integers(1, 200))
+    st.just(Full()),
+    st.builds(lambda window, dilation: Window(window, dilation), st.integers(1, 200), st.integers(1, 4)),
+    st.builds(lambda size: Chunk(size), st.integers(1, 200)),
 )
 HEADS = st.builds(lambda g, n_kv, k, v: heads(g * n_kv, n_kv, k, v), SIZE, SIZE, SIZE, SIZE)
 LATENTS = st.builds(mla, SIZE, SIZE, st.integers(0, 8), SIZE, SIZE, st.integers(0, 8))
 MEMORIES: st.SearchStrategy[Memory] = st.one_of(HEADS, LATENTS)
-BRANCHES = st.builds(Branch, MEMORIES, REACHES)
+BRANCHES = st.builds(lambda memory, reach: Branch(memory, reach), MEMORIES, REACHES)
 FEEDFORWARDS = st.one_of(
-    st.builds(Dense, SIZE, st.booleans(), st.booleans()),
+    st.builds(lambda w, gated, bias: Dense(w, gated, bias), SIZE, st.booleans(), st.booleans()),
     st.builds(lambda e, k, w, s: Experts(e + k, k, w, gated=True, shared_intermediate_size=s), SIZE, SIZE, SIZE, SIZE),
 )
 MODELS = st.builds(

@@ -14,11 +14,12 @@ from typing import Any
 
 from kvcalc.attention.kinds import FEEDFORWARDS, MEMORIES, REACHES, class_of
 from kvcalc.model import Branch, EncoderSpec, Extra, Layer, LayerGroup, ModelSpec, runs
+from kvcalc.rope import Rope, Scaling
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _BUNDLE = os.path.join(_HERE, "bundled.json")
 
-SELDOM = ("extras", "encoder", "encoder_tokens", "state_dtype")
+SELDOM = ("extras", "encoder", "encoder_tokens", "state_dtype", "lm_head_size", "mtp", "predicted", "rope")
 
 
 @lru_cache(maxsize=1)
@@ -65,6 +66,11 @@ def from_plain(plain: dict[str, Any]) -> ModelSpec:
     spec = _stack(plain)
     if spec.get("encoder"):
         spec["encoder"] = EncoderSpec(**_stack(spec["encoder"]))
+    if "mtp" in spec:
+        spec["mtp"] = tuple(_group(group) for group in spec["mtp"])
+    if "rope" in spec:
+        scaling = spec["rope"]["scaling"]
+        spec["rope"] = Rope(**{**spec["rope"], "scaling": Scaling(**scaling) if scaling else None})
     return ModelSpec(**spec)
 
 
@@ -75,7 +81,12 @@ def _stack(plain: dict[str, Any]) -> dict[str, Any]:
 
 def _group(plain: dict[str, Any]) -> LayerGroup:
     branches = tuple(
-        Branch(_of_kind(MEMORIES, branch["memory"]), _of_kind(REACHES, branch["reach"]), branch["shares_kv"])
+        Branch(
+            _of_kind(MEMORIES, branch["memory"]),
+            _of_kind(REACHES, branch["reach"]),
+            branch["shares_kv"],
+            branch.get("shares_weights", False),
+        )
         for branch in plain["branches"]
     )
     feedforward = _of_kind(FEEDFORWARDS, plain["feedforward"]) if plain["feedforward"] else None
@@ -85,13 +96,14 @@ def _group(plain: dict[str, Any]) -> LayerGroup:
 
 def _extras(plain: list[list[Any]]) -> tuple[Extra, ...]:
     return tuple(
-        Extra(name, parameters, work, tuple((symbol, number) for symbol, number in constants), source)
-        for name, parameters, work, constants, source in plain
+        Extra(name, parameters, work, tuple((symbol, number) for symbol, number in constants), *rest)
+        for name, parameters, work, constants, *rest in plain
     )
 
 
 def _of_kind(kinds: dict[str, tuple[str, str]], plain: dict[str, Any]) -> Any:  # one of these kinds
-    return class_of(kinds, plain["kind"])(**plain)
+    told = {key: tuple(map(tuple, value)) if isinstance(value, list) else value for key, value in plain.items()}
+    return class_of(kinds, plain["kind"])(**told)
 
 
 def to_plain(spec: ModelSpec) -> dict[str, Any]:
@@ -99,29 +111,41 @@ def to_plain(spec: ModelSpec) -> dict[str, Any]:
     plain = _plain_stack(spec)
     if spec.encoder:
         plain["encoder"] = _plain_stack(spec.encoder)
+    if spec.mtp:
+        plain["mtp"] = _plain_groups(spec.mtp)
+    if spec.rope:
+        scaling = spec.rope.scaling
+        plain["rope"] = {**spec.rope._asdict(), "scaling": scaling._asdict() if scaling else None}
     return {"attention": spec.attention, "layers": spec.layers, "spec": plain}
 
 
 def _plain_stack(stack: ModelSpec | EncoderSpec) -> dict[str, Any]:
     """A stack's fields; what came late to the format is left out where it says nothing."""
-    plain = stack._asdict()
-    plain["groups"] = [
+    plain = {**stack._asdict(), "groups": _plain_groups(stack.groups)}
+    absent = stack._field_defaults
+    return {key: told for key, told in plain.items() if key not in SELDOM or told != absent[key]}
+
+
+def _plain_groups(groups: tuple[LayerGroup, ...]) -> list[dict[str, Any]]:
+    return [
         {
-            "branches": [
-                {"memory": b.memory._asdict(), "reach": b.reach._asdict(), "shares_kv": b.shares_kv}
-                for b in group.layer.branches
-            ],
+            "branches": [_plain_branch(branch) for branch in group.layer.branches],
             "feedforward": group.layer.feedforward._asdict() if group.layer.feedforward else None,
             "norms": group.layer.norms,
             **({"extras": group.layer.extras} if group.layer.extras else {}),
             "indices": list(runs(group.indices)),
         }
-        for group in stack.groups
+        for group in groups
     ]
+
+
+def _plain_branch(branch: Branch) -> dict[str, Any]:
+    flags = {"shares_weights": True} if branch.shares_weights else {}
     return {
-        key: told
-        for key, told in plain.items()
-        if told or key not in ("extras", "encoder", "encoder_tokens", "state_dtype")
+        "memory": branch.memory._asdict(),
+        "reach": branch.reach._asdict(),
+        "shares_kv": branch.shares_kv,
+        **flags,
     }
 
 

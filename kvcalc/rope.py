@@ -1,0 +1,264 @@
+"""How long a context a RoPE base supports, and the least base for a context.
+
+The bound: B(m) = sum over pairs of cos(m*theta_i) >= 0 at every distance m up to the context, where
+theta_i = b^(-2i/r) for r rotated elements and a pair that is not rotated adds 1. Beyond it, a like token scores less
+than a random one. Sources: "Base of RoPE Bounds Context Length" (arXiv:2405.14591) eq. 10-11; kexue.fm/archives/10122.
+
+The bases that support a context are no interval: 15,000 supports more than 20,000 does in places. So nothing here
+bisects. A least base is that of a geometric grid, whose step belongs to the answer.
+"""
+
+from __future__ import annotations
+
+from math import ceil, cos, exp, floor, isfinite, log, log1p, pi
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.errors import KvcalcError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from kvcalc.model import Branch, ModelSpec
+
+MOST_TOKENS = 1 << 20  # how far a base is followed: what holds so far is told as 'or more'
+DEFAULT_STEP = 1e-4
+FOLLOWED = ("linear", "yarn", "llama3")
+SOURCE = "Base of RoPE Bounds Context Length (arXiv:2405.14591) eq. 10-11"
+
+
+class Scaling(NamedTuple):
+    """How frequencies are changed for a longer context: `kind` as Hugging Face's rope_type."""
+
+    kind: str
+    factor: float = 1.0
+    original_max_position_embeddings: int = 0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    truncate: bool = True
+
+    @property
+    def followed(self) -> bool:
+        """Whether the bound takes it into account; of the others it is the bound before scaling."""
+        return self.kind in FOLLOWED
+
+
+class Rope(NamedTuple):
+    """Rotary positions: the base of layers of full reach, and of those with a window where that is another.
+
+    `local_base` 0: the same, scaled alike. `full_layers` False: layers of full reach have no positions (Llama 4).
+    """
+
+    base: float
+    partial_rotary_factor: float = 1.0
+    local_base: float = 0.0
+    scaling: Scaling | None = None
+    full_layers: bool = True
+
+
+class Support(NamedTuple):
+    """What the base of one kind of layer supports.
+
+    `needs_tokens` is the context, or the window where that is smaller; 0: none is stated. `supported_tokens` None: the
+    bound holds at every distance; `or_more`: it was followed no further.
+    """
+
+    part: str
+    base: float
+    rotated: int
+    head_dim: int
+    needs_tokens: int
+    supported_tokens: int | None
+    or_more: bool
+    scaling: str
+    followed: bool
+
+    @property
+    def broken(self) -> bool:
+        """Whether more is claimed than the bound allows."""
+        return self.supported_tokens is not None and not self.or_more and self.supported_tokens < self.needs_tokens
+
+
+def frequencies(base: float, rotated: int) -> list[float]:
+    """theta_i = b^(-2i/r), one a pair of rotated elements."""
+    return [base ** (-2 * i / rotated) for i in range(rotated // 2)]
+
+
+def supported_tokens(thetas: Sequence[float], still: float = 0, most: int = MOST_TOKENS) -> int | None:
+    """The largest L at which B(m) >= 0 for every m up to it; None where that is so up to `most`.
+
+    `still` is how many pairs are not rotated. No m is left out: B changes by at most the sum of theta_i a token, so
+    what is far above 0 is so for as many tokens.
+    """
+    slope, m = sum(thetas), 0
+    while m <= most:
+        value = still + sum([cos(m * theta) for theta in thetas])
+        if value < 0:
+            return m - 1
+        m += int(value / slope) + 1
+    return None
+
+
+def least_base(
+    context: int, head_dim: int, step: float = DEFAULT_STEP, told: Callable[[float], None] = lambda _: None
+) -> float | None:
+    """The least base of the grid L/2, L/2*(1 + step) ... 1000*L that supports a context of L; None: none does.
+
+    `told` hears how far it is, from 0 to 1. Every point of the grid is proven to fail or is tried: B at one distance m
+    changes by at most m times the sum of theta_i*2i/d as ln b grows by 1, so a breach lasts over many points.
+    """
+    grid, exponents = log1p(step), [-2 * i / head_dim for i in range(head_dim // 2)]
+    last = ceil(log(2000) / grid)
+    start, k, known, wanted = log(context / 2), 0, [], 0.0
+    while k <= last:
+        base = exp(start + k * grid)
+        thetas = [base**exponent for exponent in exponents]
+        slope = sum([-theta * exponent for theta, exponent in zip(thetas, exponents, strict=True)])
+        breach = _breach(thetas, slope, known, wanted)
+        if breach.reach < grid:  # the valleys of B move as the base grows: look beside the latest
+            near = [m for old in known[:4] for m in range(max(1, old - 12), min(context, old + 12) + 1)]
+            breach = max(breach, _breach(thetas, slope, near, grid))
+        if breach.reach <= 0:
+            supported = supported_tokens(thetas, most=context)
+            if supported is None:
+                return base
+            first = supported + 1
+            breach = _breach(thetas, slope, range(first, min(first + 40, context + 1)), float("inf"))
+        known = [breach.m, *(m for m in known if m != breach.m)][:24]
+        wanted = 0.3 * breach.reach
+        k += max(1, floor(breach.reach / grid))
+        told(min(1.0, k / last))
+    return None
+
+
+class _Breach(NamedTuple):
+    """A distance at which B is below 0, and how far ln b can grow before it no longer is."""
+
+    reach: float
+    m: int
+
+
+def _breach(thetas: Sequence[float], slope: float, distances: Iterable[int], enough: float) -> _Breach:
+    """The breach that lasts longest, or the first that lasts long enough."""
+    best = _Breach(0.0, 0)
+    for m in distances:
+        value = sum([cos(m * theta) for theta in thetas])
+        if value < 0:
+            best = max(best, _Breach(-value / (m * slope), m))
+            if best.reach > enough:
+                break
+    return best
+
+
+def check_head_dim(head_dim: int) -> int:
+    """An even number of elements, or KvcalcError."""
+    if head_dim < 2 or head_dim % 2:
+        raise KvcalcError(f"--head-dim {head_dim}: RoPE rotates pairs", "an even number: 64, 128 ...")
+    return head_dim
+
+
+def supports(spec: ModelSpec) -> list[Support]:
+    """What the base supports, for every kind of layer that has RoPE and attends to tokens."""
+    rope, found = spec.rope, {}
+    if rope is None:
+        return []
+    for _, branch in spec.branches():
+        widths = _widths(branch, rope)
+        if widths is None or branch.reach.kind == "encoder" or (branch.reach.kind == "full" and not rope.full_layers):
+            continue
+        found.setdefault((widths, branch.reach), branch)
+    return [_support(spec, rope, branch, widths) for (widths, _), branch in found.items()]
+
+
+def _widths(branch: Branch, rope: Rope) -> tuple[int, int] | None:
+    """Rotated elements of a head, and all of them; None where the memory has no such heads."""
+    told = branch.memory._asdict()
+    if "qk_rope_head_dim" in told:
+        rotated, rest = told["qk_rope_head_dim"], told["qk_nope_head_dim"]
+        return (rotated, rotated + rest) if rotated else None
+    if branch.memory.kind != "heads":
+        return None
+    width = told["head_dim"]
+    return (int(width * rope.partial_rotary_factor) // 2 * 2, width)
+
+
+def _support(spec: ModelSpec, rope: Rope, branch: Branch, widths: tuple[int, int]) -> Support:
+    rotated, width = widths
+    span = _span(branch)
+    local = bool(span and rope.local_base)
+    base, scaling = (rope.local_base, None) if local else (rope.base, rope.scaling)
+    still = (width - rotated) / 2
+    needs = min(filter(None, (span, spec.max_position_embeddings)), default=0)
+    thetas = scaled(frequencies(base, rotated), base, rotated, scaling)
+    holds = 2 * rotated <= width or not rotated
+    most = min(max(MOST_TOKENS, needs), 8 * MOST_TOKENS)
+    supported = None if holds else supported_tokens(thetas, still, most)
+    return Support(
+        branch.label,
+        base,
+        rotated,
+        width,
+        needs,
+        most if supported is None and not holds else supported,
+        supported is None and not holds,
+        scaling.kind if scaling else "",
+        scaling.followed if scaling else True,
+    )
+
+
+def _span(branch: Branch) -> int:
+    """The farthest that a layer looks back, itself included; 0: to the beginning."""
+    told = branch.reach._asdict()
+    window = told.get("sliding_window")
+    return (window - 1) * told.get("dilation", 1) + 1 if window else told.get("attention_chunk_size", 0)
+
+
+def scaled(thetas: list[float], base: float, rotated: int, scaling: Scaling | None) -> list[float]:
+    """The frequencies that a scaling makes of these; unchanged where it is not one that the bound follows."""
+    if scaling is None or not scaling.followed:
+        return thetas
+    if scaling.kind == "linear":
+        return [theta / scaling.factor for theta in thetas]
+    return _yarn(thetas, base, rotated, scaling) if scaling.kind == "yarn" else _llama3(thetas, scaling)
+
+
+def _yarn(thetas: list[float], base: float, rotated: int, scaling: Scaling) -> list[float]:
+    """YaRN (arXiv:2309.00071) sec. 3.2: slow pairs interpolated, fast ones left, a ramp between."""
+    original = scaling.original_max_position_embeddings
+
+    def pair(rotations: float) -> float:
+        return rotated * log(original / (rotations * 2 * pi)) / (2 * log(base))
+
+    low, high = pair(scaling.beta_fast), pair(scaling.beta_slow)
+    if scaling.truncate:
+        low, high = floor(low), ceil(high)
+    low, high = max(low, 0), min(high, rotated - 1)
+    width = max(high - low, 0.001)
+    ramp = [min(1.0, max(0.0, (i - low) / width)) for i in range(len(thetas))]
+    return [theta / scaling.factor * part + theta * (1 - part) for theta, part in zip(thetas, ramp, strict=True)]
+
+
+def _llama3(thetas: list[float], scaling: Scaling) -> list[float]:
+    """Llama 3.1: by wavelength, transformers modeling_rope_utils.py."""
+    original, low, high = scaling.original_max_position_embeddings, scaling.low_freq_factor, scaling.high_freq_factor
+    found = []
+    for theta in thetas:
+        turns = original * theta / (2 * pi)  # over the original context
+        smooth = min(1.0, max(0.0, (turns - low) / (high - low)))
+        found.append((1 - smooth) * theta / scaling.factor + smooth * theta)
+    return found
+
+
+def usable(rope: Rope) -> bool:
+    """Whether the numbers make frequencies at all."""
+    scaling = rope.scaling
+    numbers = [rope.base, rope.partial_rotary_factor, rope.local_base, *(scaling[1:7] if scaling else ())]
+    if not all(isfinite(number) for number in numbers) or rope.base <= 1 or not 0 < rope.partial_rotary_factor <= 1:
+        return False
+    if scaling is None or not scaling.followed:
+        return True
+    if scaling.kind != "linear" and not scaling.original_max_position_embeddings:
+        return False
+    slow = scaling.high_freq_factor > scaling.low_freq_factor if scaling.kind == "llama3" else True
+    return scaling.factor > 0 and scaling.beta_fast > 0 and scaling.beta_slow > 0 and slow
