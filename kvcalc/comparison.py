@@ -76,6 +76,10 @@ def with_variants(spec: ModelSpec, variants: Sequence[Variant]) -> tuple[list[tu
             models.append(rebuild(spec, variant))
         except NotRebuiltError as reason:
             notes.append(f"{spec.name}: {variant.name} is left out: {reason}")
+    states = {branch.memory.label: layers for layers, branch in spec.branches() if not branch.memory.stores()}
+    if len(models) > 1 and states:
+        kept = " and ".join(f"{layers} {label}" for label, layers in states.items())
+        notes.append(f"{spec.name}: variants rebuild the layers that store tokens; its {kept} layers stay as they are")
     return models, notes
 
 

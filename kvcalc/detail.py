@@ -9,6 +9,7 @@ from kvcalc.attention.reach import seen
 from kvcalc.engines import engine_of
 from kvcalc.model import runs
 from kvcalc.quantity import Quantity, Total
+from kvcalc.storage import Bits, Elements
 from kvcalc.workload import MODES
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def _layers(report: Report) -> Iterator[Fact]:
     scope = report.scope
     cached = report.workload.kv_cache
     engine = engine_of(report.workload.engine)
+    counts = (Elements(report.spec, engine), Bits(report.spec, report.workload, engine))
     for group in report.spec.groups:
         where = indices_label(group.indices)
         feedforward = group.layer.feedforward.label if group.layer.feedforward else "no MLP"
@@ -49,19 +51,26 @@ def _layers(report: Report) -> Iterator[Fact]:
             part = f"{branch.label} / {feedforward}"
             symbols = {**branch.memory.symbols(), "d": report.spec.hidden_size}
             owned = cached and not branch.shares_kv
+            stores = bool(branch.memory.stores())
             per_token = Quantity("", branch.memory.elements_formula, symbols).evaluate({}) if owned else 0
             tokens = engine.tokens(branch.reach, "n").evaluate(scope) if owned else 0
             read = seen(branch.reach).evaluate(scope) if cached else 0
+            state, bits = ((c.of_a_sequence(branch.memory).evaluate({}) if owned else 0) for c in counts)
             yield Fact("layers", part, where, "layers", group.layers)
             yield Fact("layers", part, where, "elements_per_token_per_layer", per_token)
-            yield Fact("layers", part, where, "kept_tokens", tokens)
-            yield Fact("layers", part, where, "decode_read_tokens", read)
-            elements = per_token * tokens * group.layers
+            yield Fact("layers", part, where, "kept_tokens", tokens if stores else None)
+            yield Fact("layers", part, where, "decode_read_tokens", read if stores else None)
+            yield Fact("layers", part, where, "state_elements_per_layer", state)
+            yield Fact("layers", part, where, "state_bytes_per_layer", -(-bits // 8))
+            elements = (per_token * tokens * stores + state) * group.layers
             yield Fact("layers", part, where, "cache_elements_per_sequence", elements)
 
 
 def _parameters(report: Report) -> Iterator[Fact]:
+    found: dict[str, int] = {}
     for part, value in _parts(report, "parameters"):
+        found[part] = found.get(part, 0) + value
+    for part, value in found.items():
         yield Fact("parameters", part, "", "parameters", value)
 
 

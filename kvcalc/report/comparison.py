@@ -38,6 +38,7 @@ def comparison_table(comparison: Comparison) -> Table:
         *([number("context\ntokens", "context_tokens", count, 0)] if len(contexts) > 1 else []),
         number("elements\na token", "cache_elements_per_token", count, 1),
         number("bytes\na token", "cache_bytes_per_token", count, 6),
+        *([number("fixed\nstate", "state_bytes", bytes_binary, 3)] if any(row["state_bytes"] for row in rows) else []),
         number("cache", "cache_bytes", bytes_binary, 0),
         Column("ratio", tuple(ratio(_float(row, "cache_ratio")) for row in rows), rank=2),
         number("decode\nattention\nFLOPs", "decode_attention_flops", decimal, 3),

@@ -8,7 +8,7 @@ from kvcalc.report.table import Column, Table
 from kvcalc.report.units import bytes_binary, count, decimal, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kvcalc.analysis import Report
     from kvcalc.detail import Fact
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SAID = {
     "cache_elements_per_token": "elements that one new token stores",
     "cache_bytes_per_token": "bytes that one new token stores",
+    "state_elements": "elements of fixed states, whatever the context",
     "cache_elements": "elements kept at this context",
     "cache_bytes": "cache at this context",
     "decode_cache_read_bytes": "cache that a decode step reads",
@@ -40,13 +41,14 @@ def detail_tables(report: Report, facts: Sequence[Fact]) -> list[Table]:
 
 
 def _layers(report: Report, facts: Sequence[Fact]) -> Table:
-    groups: dict[tuple[str, str], dict[str, int]] = {}
+    groups: dict[tuple[str, str], dict[str, int | None]] = {}
     for fact in facts:
         if fact.section == "layers":
-            groups.setdefault((fact.part, fact.layers), {})[fact.quantity] = int(fact.value or 0)
+            value = fact.value if isinstance(fact.value, int) else None
+            groups.setdefault((fact.part, fact.layers), {})[fact.quantity] = value
 
-    def numbers(header: str, quantity: str, rank: int) -> Column:
-        return Column(header, tuple(count(group[quantity]) for group in groups.values()), rank=rank)
+    def numbers(header: str, quantity: str, rank: int, write: Callable[[int | None], str] = count) -> Column:
+        return Column(header, tuple(write(group[quantity]) for group in groups.values()), rank=rank)
 
     spec, workload = report.spec, report.workload
     title = f"{report.name}: {spec.attention}, {spec.layers} layers, context {tokens(workload.context_tokens)}"
@@ -58,6 +60,14 @@ def _layers(report: Report, facts: Sequence[Fact]) -> Table:
         numbers("stores elements\na token and layer", "elements_per_token_per_layer", 1),
         numbers("keeps\ntokens", "kept_tokens", 2),
         numbers("reads\ntokens", "decode_read_tokens", 3),
+        *(
+            [
+                numbers("state\nelements", "state_elements_per_layer", 2),
+                numbers("state", "state_bytes_per_layer", 3, bytes_binary),
+            ]
+            if any(group["state_elements_per_layer"] for group in groups.values())
+            else []
+        ),
         numbers("cache elements\na sequence", "cache_elements_per_sequence", 4),
         Column("MLP", tuple(part.partition(" / ")[2] for part, _ in groups), numeric=False, rank=5),
         Column("where", tuple(where for _, where in groups), numeric=False, rank=6),
@@ -105,6 +115,7 @@ def _flops(facts: Sequence[Fact]) -> Table:
 
 def _summary(facts: Sequence[Fact]) -> Table:
     told = [fact for fact in facts if fact.section == "summary" and fact.quantity in SAID]
+    told = [fact for fact in told if fact.value or fact.quantity != "state_elements"]
     columns = (
         Column("in all", tuple(SAID[fact.quantity] for fact in told), numeric=False),
         Column("", tuple(_value(fact) for fact in told)),
