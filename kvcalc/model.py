@@ -149,6 +149,8 @@ class ModelSpec(NamedTuple):
         """The label of its attention over all layers: 'GQA-16 (52 SWA-1024 + 10 full)'."""
         by_branch: dict[str, dict[str, int]] = {}
         for layers, branch in self.branches():
+            if not branch.memory.work("naive"):
+                continue  # what only waits to be compressed
             reach = branch.reach.label + (" shared" if branch.shares_kv else "")
             counts = by_branch.setdefault(branch.memory.label, {})
             counts[reach] = counts.get(reach, 0) + layers

@@ -9,6 +9,8 @@ Each reach gives formulas, n counting the token being processed:
     receptive   tokens one layer adds to the receptive field, '' where it is unbounded or blocked
     stored      what a new token adds to the cache, of the e elements that a token leaves
     shared      of t tokens kept, those that belong to a prefix of S tokens common to the batch
+    both_ways   pairs in an encoder, which has no causal mask; '' where it has no such form
+    made        tokens that an encoder's layer makes keys and values for, '' for all n
     between     tokens that the Transformers library holds once token n is processed, '' where these are the kept
     dense       keys that code which masks, and skips nothing, runs each of s queries over after p tokens
 Every one is checked against a brute-force mask in tests/test_reach.py.
@@ -36,6 +38,13 @@ class Rules(NamedTuple):
     source: str
     stored: str = "e"
     shared: str = "max(0, t - (n - S))"
+    both_ways: str = ""
+    made: str = ""
+
+    @classmethod
+    def encoder(cls, both_ways: str, source: str, made: str = "") -> Rules:
+        """The rules of a reach that only an encoder has."""
+        return cls("", "", "", "", "", "", source, both_ways=both_ways, made=made)
     between: str = ""
     dense: str = "p + s"
 
@@ -75,6 +84,7 @@ FULL = Rules(
     touched="p + s",
     receptive="",
     source="causal mask: token t sees t keys",
+    both_ways="n*n",
 )
 WINDOW = Rules(
     seen="min(n, W)",
@@ -87,6 +97,7 @@ WINDOW = Rules(
     between="min(n, W - 1)",
     dense="min(p, W - 1) + s",
 )
+WINDOW_OF_ANOTHER_WIDTH = WINDOW._replace(between="min(n, W_l - 1)", dense="min(p, W_l - 1) + s")
 # The buffer spans (W-1)*delta + 1 tokens: every residue class mod delta is needed by a later query. In `touched` the
 # last min(s, delta) queries lie in different classes, and each earlier one adds one key at most.
 DILATED = Rules(
@@ -146,16 +157,22 @@ class Full(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The last W tokens, the current one included; with a dilation, every delta-th of them."""
+    """The last W tokens, the current one included; with a dilation, every delta-th of them.
+
+    `library_window`: the window that the Transformers library runs, 0 where that is the same.
+    """
 
     sliding_window: Annotated[int, "tokens seen, the current one included"]
     dilation: Annotated[int, "every dilation-th token is seen"] = 1
+    library_window: Annotated[int, "the window the Transformers library runs, where it is another"] = 0
     kind: str = "window"
 
     @property
     def rules(self) -> Rules:
         """Its formulas; those of a dilated window hold for a dilation of 1 too, the plain ones read easier."""
-        return DILATED if self.dilation > 1 else WINDOW
+        if self.dilation > 1:
+            return DILATED
+        return WINDOW_OF_ANOTHER_WIDTH if self.library_window else WINDOW
 
     @property
     def label(self) -> str:
@@ -164,7 +181,8 @@ class Window(NamedTuple):
 
     def symbols(self) -> dict[str, int]:
         """W and delta."""
-        return {"W": self.sliding_window, "delta": self.dilation}
+        library = {"W_l": self.library_window} if self.library_window else {}
+        return {"W": self.sliding_window, "delta": self.dilation, **library}
 
 
 class Chunk(NamedTuple):

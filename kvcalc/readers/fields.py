@@ -12,6 +12,8 @@ from kvcalc.errors import FormulaError, did_you_mean
 from kvcalc.formula import parse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kvcalc.errors import ConfigError, NotUnderstoodError
     from kvcalc.readers.text import Document, Place
 
@@ -43,7 +45,29 @@ class Fields:
 
     def knows(self, name: str) -> bool:
         """Whether the model type has this field at all."""
-        return name in self._facts["defaults"]
+        return name in self._facts["defaults"] or name in self._derived
+
+    def beside(self, key: str, model_type: str, *inner: str) -> Fields:
+        """The fields of another config that stands beside this one, or inside that one: what cross attention reads."""
+        from kvcalc.readers.huggingface import library_facts
+
+        self.sibling(key, *inner)
+        facts = library_facts(model_type) or {"class": model_type, "defaults": {}, "names": {}, "not_null": []}
+        return Fields(self.document, (*self.place[:-1], key, *inner), facts, self._version)
+
+    def sibling(self, key: str, *inner: str) -> dict[str, Any]:
+        """The mapping itself. Raises ConfigError where there is none."""
+        place: Place = self.place[:-1]
+        data: Any = self.document.data
+        for step in place:
+            data = data[step]
+        for step in (key, *inner):
+            place = (*place, step)
+            data = data.get(step)
+            if not isinstance(data, dict):
+                raise self.document.error(place, f"missing field {step!r}, which cross attention reads")
+        found: dict[str, Any] = data
+        return found
 
     def error(self, name: str, message: str, hint: str = "") -> ConfigError:
         """Make an error at a field."""
@@ -126,20 +150,47 @@ class Fields:
             raise self.error(name, "not a list of whole numbers")
         return value
 
-    def layer_types(self) -> list[str] | None:
-        """Return layer_types as 'full', 'sliding' and 'chunked', or None where absent."""
-        value = self.raw("layer_types")
+    def integer(self, name: str) -> int:
+        """Return a whole number, a negative one too."""
+        value = self.raw(name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.error(name, f"{value!r} is not a whole number")
+        return value
+
+    def real(self, name: str) -> float:
+        """Return a number, whole or not, from 0."""
+        value = self.raw(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+            raise self.error(name, f"{value!r} is not a number from 0")
+        return value
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """Return a mapping, an empty one where absent."""
+        value = self.raw(name)
+        if value is not None and not isinstance(value, dict):
+            raise self.error(name, "not a mapping")
+        return value or {}
+
+    def words(self, name: str, known: Iterable[str]) -> list[str] | None:
+        """Return a list of one of the known words a layer, or None where absent."""
+        value = self.raw(name)
         if value is None:
             return None
         layers = self.number("num_hidden_layers")
         if not isinstance(value, list) or len(value) != layers:
-            raise self.error("layer_types", f"not a list of {layers} names, one a layer")
-        for at, name in enumerate(value):
-            if not isinstance(name, str) or name not in LAYER_TYPES:
-                place = (*self.place, "layer_types", at)
-                hint = did_you_mean(str(name), LAYER_TYPES) or f"known: {', '.join(LAYER_TYPES)}"
-                raise self.document.not_understood(place, f"the layer type {name!r} is not understood", hint)
-        return [LAYER_TYPES[name] for name in value]
+            raise self.error(name, f"not a list of {layers} names, one a layer")
+        for at, word in enumerate(value):
+            if not isinstance(word, str) or word not in known:
+                place = (*self.place, name, at)
+                hint = did_you_mean(str(word), known) or f"known: {', '.join(known)}"
+                what = "layer type" if name == "layer_types" else f"word of {name}"
+                raise self.document.not_understood(place, f"the {what} {word!r} is not understood", hint)
+        return value
+
+    def layer_types(self) -> list[str] | None:
+        """Return layer_types as 'full', 'sliding' and 'chunked', or None where absent."""
+        words = self.words("layer_types", LAYER_TYPES)
+        return None if words is None else [LAYER_TYPES[word] for word in words]
 
     def checked_window(self, kinds: list[str], window: int | None) -> list[str]:
         """Refuse sliding layers without a window in use."""

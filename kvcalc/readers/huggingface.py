@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import did_you_mean
 from kvcalc.formula import parse
-from kvcalc.readers.families import families
+from kvcalc.readers import crossed
+from kvcalc.readers.families import ALIASES, families
 from kvcalc.readers.families.words import Field, When
 from kvcalc.readers.fields import Fields
 from kvcalc.readers.schema import MAX_LAYERS
@@ -28,6 +29,11 @@ def _library() -> list[str]:
     """The lines of hf_defaults.json, one a model type, as scripts/hf_defaults.py generates them."""
     with open(os.path.join(os.path.dirname(__file__), "hf_defaults.json"), encoding="utf-8") as file:
         return file.read().splitlines()
+
+
+def library_types() -> list[str]:
+    """Every model type of hf_defaults.json."""
+    return [json.loads(line.partition(": ")[0]) for line in _library() if '": {"class": ' in line]
 
 
 @lru_cache(maxsize=8)
@@ -64,7 +70,8 @@ class LanguageModel(NamedTuple):
     def known(self) -> set[str]:
         """Every key that its class has or the reader reads."""
         names = {name for names in self.facts["names"].values() for name in names}
-        recipes = (self.family.recipe, *self.family.kinds.values())
+        kinds = {} if callable(self.family.kinds) else self.family.kinds
+        recipes = (self.family.recipe, *kinds.values())
         return {*self.facts["defaults"], *names, *(name for recipe in recipes for name in _read(recipe))}
 
 
@@ -91,8 +98,8 @@ def language_model(document: Document) -> LanguageModel:
 
 def _understood(document: Document, place: Place, model_type: Any) -> str:
     """A model type that a family describes. Raises NotUnderstoodError where there is none."""
-    if isinstance(model_type, str) and model_type in families():
-        return model_type
+    if isinstance(model_type, str) and (found := ALIASES.get(model_type, model_type)) in families():
+        return found
     known = sorted(families())
     hint = did_you_mean(str(model_type), known)
     raise document.not_understood(
@@ -109,15 +116,34 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
     """
     model = language_model(document)
     fields = Fields(document, model.place, model.facts, json.loads(_library()[1].partition(": ")[2].rstrip(",")))
-    translation = _Translation(fields, model.family)
+    pieced = model.outer in crossed.OUTER
+    translation = _Translation(fields, crossed.taken(model.family) if pieced else model.family)
     native = translation.document(name)
+    if pieced:
+        _piece(native, fields, model)
     if model.outer:
-        native["left_out"] = model.left_out
+        if native.setdefault("left_out", model.left_out) is None:  # the recipe reads all of it
+            del native["left_out"]
         tied = _outer_tie(document, model)
         if tied is not None:
             native["tie_word_embeddings"] = tied
             translation.origins["tie_word_embeddings",] = f"the outer tie_word_embeddings of {model.outer}"
     return Document(document.path, native, translation.marks, document.text), translation.origins
+
+
+def _piece(native: dict[str, Any], fields: Fields, model: LanguageModel) -> None:
+    """Put a decoder beside the encoder that the config names."""
+    crossed.cross(native, fields)
+    kind = fields.sibling("encoder").get("model_type")
+    encoder = fields.beside("encoder", kind if isinstance(kind, str) else "")
+    native["left_out"] = crossed.LEFT_OUT.get(model.outer)
+    if model.outer == "vision-encoder-decoder":
+        native["encoder_tokens"] = crossed.tokens_seen(encoder)
+    elif model.outer == "encoder-decoder":
+        family = crossed.taken(families()[_understood(fields.document, encoder.place, kind)])
+        stack = _Translation(encoder, family).document("encoder")
+        read = fields.optional("cross_attention_hidden_size")
+        native["encoder"] = crossed.text_encoder(stack, encoder, native["hidden_size"], read)
 
 
 def _outer_tie(document: Document, model: LanguageModel) -> bool | None:
@@ -135,9 +161,11 @@ def _read(recipe: Any) -> set[str]:  # a recipe, or a value in one
     """Every field that a recipe reads. It names windows for all types; those whose class has none do not slide."""
     if isinstance(recipe, dict):
         return {name for key, value in recipe.items() if key not in _WINDOWS.values() for name in _read(value)}
+    if isinstance(recipe, list):
+        return {name for value in recipe for name in _read(value)}
     if isinstance(recipe, Field):
         return {name for alternative in recipe.alternatives for name in parse(alternative).symbols()}
-    return {recipe.field} if isinstance(recipe, When) else set()
+    return {recipe.field, *_read(recipe.value)} if isinstance(recipe, When) else set()
 
 
 class _Translation:
@@ -161,14 +189,15 @@ class _Translation:
             start = len(fields.read)
             derived = self.family.derive(fields)
             fields.derive(derived, self._origin_of(fields.read[start:]))
-        layers = fields.number("num_hidden_layers")
+        layers = fields.number(self.family.counted)
         start = len(fields.read)
         kinds, recipes = self._kinds(layers)
         placement = self._origin_of(fields.read[start:])
         native: dict[str, Any] = {"name": name}
-        apart = {"moe", *_WINDOWS.values(), *set.intersection(*(set(told) for told in recipes.values()))}
+        everywhere = set.intersection(*(set(told) for told in recipes.values())) - {"extras"}  # the model's, and a layer's
+        apart = {"moe", *_WINDOWS.values(), *everywhere}
         native.update(self._values({key: told for key, told in recipe.items() if key not in apart}, ()))
-        if len(recipes) == 1:
+        if len(recipes) == 1 and not any("extras" in told for told in recipes.values()):
             ((only, told),) = recipes.items()
             native.update(self._values(told, ()))
             if placement:
@@ -185,7 +214,8 @@ class _Translation:
         family, fields, recipe = self.family, self.fields, self.family.recipe
         if family.layers:
             kinds = family.layers(fields)
-            return kinds, {kind: family.kinds[kind] for kind in dict.fromkeys(kinds)}
+            described = family.kinds(fields) if callable(family.kinds) else family.kinds
+            return kinds, {kind: described[kind] for kind in dict.fromkeys(kinds)}
         reach = family.reach(fields) if family.reach else ["full"] * layers
         experts = family.experts(fields) if family.experts else [False] * layers
         for kind in dict.fromkeys(reach):
@@ -207,14 +237,20 @@ class _Translation:
         return "; ".join(origins[name] for name in told)
 
     def _check(self) -> None:
-        for name in ("num_hidden_layers", "hidden_size"):
-            if not self.fields.given(name):
-                raise self.fields.document.error(self.fields.place, f"missing field {name!r}: not assumed")
-        self.fields.at_most("num_hidden_layers", MAX_LAYERS)
+        for name in self.family.required:
+            names = name.split(" or ")
+            if not any(self.fields.given(name) for name in names):
+                raise self.fields.document.error(self.fields.place, f"missing field {names[0]!r}: not assumed")
+        if self.fields.given(self.family.counted):
+            self.fields.at_most(self.family.counted, MAX_LAYERS)
         self.fields.check_typos()
         for name in self.family.refused:
             if self.fields.flag(name):
                 raise self.fields.not_understood(name, "true makes another model of it, which is not understood")
+        needed = self.family.decoder_if
+        if needed and not self.fields.flag(needed):
+            message = "not true, so this is an encoder: it attends both ways, and no token leaves anything in a cache"
+            raise self.fields.not_understood(needed, message)
 
     @staticmethod
     def _name(kind: tuple[str, bool], distinct: list[tuple[str, bool]]) -> str:

@@ -9,7 +9,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kvcalc.readers.families.words import Family
 
-ROOMS = ("decoders",)
+ROOMS = (
+    "decoders",
+    "grouped",
+    "plain",
+    "classic",
+    "bert",
+    "recurrent",
+    "hybrids",
+    "linears",
+    "convolved",
+    "latent",
+    "sparse",
+    "compressed",
+    "encoder_decoder",
+    "t5",
+    "listening",
+    "two_stacks",
+    "sliding",
+    "gemmas",
+    "towers",
+)
+
+# Types that publishers write and the library has under another name, with the same fields.
+ALIASES = {"kimi_k2": "deepseek_v3", "minimax_m3": "minimax_m3_vl_text"}
 
 
 @lru_cache(maxsize=1)
