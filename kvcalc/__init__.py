@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from kvcalc.sweeping import sweep as sweep
     from kvcalc.variants import VARIANTS as VARIANTS
     from kvcalc.variants import parse_variants as parse_variants
+    from kvcalc.verify.census import verify_all as verify_all
     from kvcalc.verify.run import verify_source as verify_source
     from kvcalc.workload import DTYPE_BITS as DTYPE_BITS
     from kvcalc.workload import Workload as Workload
@@ -92,6 +93,7 @@ _HOMES = {
         "VARIANTS",
         "parse_variants",
     ),
+    "kvcalc.verify.census": ("verify_all",),
     "kvcalc.verify.run": ("verify_source",),
     "kvcalc.workload": ("DTYPE_BITS", "Workload", "parse_dtype", "parse_tokens"),
 }

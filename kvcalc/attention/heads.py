@@ -14,8 +14,15 @@ SOURCE_MQA = "Fast Transformer Decoding (arXiv:1911.02150) sec. 3"
 class Heads(NamedTuple):
     """n_h query heads over n_kv heads of K (d_k wide) and V (d_v wide).
 
-    Shapes per token: K [n_kv, d_k], V [n_kv, d_v]. `bias` names the projections with one, out of "qkvo".
-    `qk_norm`: '' none, 'per_head' one weight vector of d_k for all heads, 'full' one over all heads.
+    Shapes per token: K [n_kv, d_k], V [n_kv, d_v]. `bias` names the projections with one, out of
+    "qkvog", g being the output gate's.
+    `qk_norm`: '' none, 'per_head' one weight vector of d_k for all heads, 'full' one over all heads. `differential`:
+    two heads make a pair, each of whose softmaxes is over the values of both (arXiv:2410.05258).
+    `head_gate`: one gate a head on the output. `v_from_k`: V is made from what k_proj gives, though both are cached.
+    `kv_hidden_size`: the width K and V are made from where it is not the model's: a wider encoder's output, say;
+    `q_hidden_size`: the same of queries. `merged`: one softmax with the layer's other attention, whose weights and
+    queries it takes; K and V are of other tokens. `broadcast`: the Transformers library caches K and V once for each
+    query head.
     """
 
     num_attention_heads: int
@@ -26,6 +33,14 @@ class Heads(NamedTuple):
     qk_norm: str = ""
     output_gate: bool = False
     sinks: bool = False
+    qk_norm_bias: bool = False
+    differential: bool = False
+    kv_hidden_size: int = 0
+    head_gate: bool = False
+    v_from_k: bool = False
+    q_hidden_size: int = 0
+    merged: bool = False
+    broadcast: bool = False
     kind: str = "heads"
 
     @property
@@ -67,16 +82,28 @@ class Heads(NamedTuple):
     def symbols(self) -> dict[str, int]:
         """n_h, n_kv, and d_h or d_k and d_v."""
         widths = {"d_h": self.head_dim} if self._square else {"d_k": self.head_dim, "d_v": self.v_head_dim}
-        return {"n_h": self.num_attention_heads, "n_kv": self.num_key_value_heads, **widths}
+        read = {"d_enc": self.kv_hidden_size} if self.kv_hidden_size else {}
+        read |= {"d_q": self.q_hidden_size} if self.q_hidden_size else {}
+        return {"n_h": self.num_attention_heads, "n_kv": self.num_key_value_heads, **widths, **read}
 
     @property
     def _widths(self) -> tuple[str, str]:
         return ("d_h", "d_h") if self._square else ("d_k", "d_v")
 
+    @property
+    def _read(self) -> str:
+        return "d_enc" if self.kv_hidden_size else "d"
+
+    @property
+    def _asks(self) -> str:
+        return "d_q" if self.q_hidden_size else "d"
+
     def stores(self) -> tuple[Store, ...]:
         """K and V."""
-        k, v = self._widths
-        return (Store("K", f"{self._n_kv}{k}", "k", self.source), Store("V", f"{self._n_kv}{v}", "v", self.source))
+        return tuple(
+            Store(name, f"{self._n_kv}{width}", name.lower(), self.source, f"n_h*{width}" if self.broadcast else "")
+            for name, width in zip("KV", self._widths, strict=True)
+        )
 
     def states(self) -> tuple[State, ...]:
         """None."""
@@ -87,30 +114,40 @@ class Heads(NamedTuple):
         k, v = self._widths
         source = self.source
         gate = (Work("output gate", "token", f"2*d*n_h*{v}", "Qwen3-Next: q_proj is doubled"),) * self.output_gate
+        gate += (Work("head gate", "token", "2*d*n_h", "Step 3.5: one gate a head"),) * self.head_gate
+        own_v = (Work("v", "token", f"2*{self._read}*n_kv*{v}", source, writes=True),) * (not self.v_from_k)
         return (
             Work("scores", "pair", f"2*n_h*{k}", source),
-            Work("values", "pair", f"2*n_h*{v}", source),
-            Work("q", "token", f"2*d*n_h*{k}", source),
-            Work("k", "token", f"2*d*n_kv*{k}", source, writes=True),
-            Work("v", "token", f"2*d*n_kv*{v}", source, writes=True),
-            Work("o", "token", f"2*n_h*{v}*d", source),
-            *gate,
+            Work("values", "pair", f"4*n_h*{v}" if self.differential else f"2*n_h*{v}", source),
+            *((Work("q", "token", f"2*{self._asks}*n_h*{k}", source),) if not self.merged else ()),
+            Work("k", "token", f"2*{self._read}*n_kv*{k}", source, writes=True),
+            *own_v,
+            *((Work("o", "token", f"2*n_h*{v}*d", source), *gate) if not self.merged else ()),
         )
 
     def weights(self) -> tuple[Weights, ...]:
         """Matrices, biases, norms, gate and sinks."""
+        if self.merged:
+            return ()
         k, v = self._widths
         shapes = {"q": f"n_h*{k}", "k": f"n_kv*{k}", "v": f"n_kv*{v}"}
-        parts = [Weights(name, f"d*{shape}", name in "kv") for name, shape in shapes.items()]
+        if self.v_from_k:
+            del shapes["v"]
+        parts = [Weights(name, f"{self._read if name in 'kv' else self._asks}*{shape}", name in "kv") for name, shape in shapes.items()]
         parts.append(Weights("o", f"n_h*{v}*d"))
-        parts += [Weights(f"{name} bias", shapes[name], name in "kv") for name in "qkv" if name in self.bias]
+        parts += [Weights(f"{name} bias", shapes[name], name in "kv") for name in shapes if name in self.bias]
         if "o" in self.bias:
             parts.append(Weights("o bias", "d"))
         if self.qk_norm:
             heads = ("", "") if self.qk_norm == "per_head" else ("n_h*", "n_kv*")
-            parts += [Weights("q norm", heads[0] + k), Weights("k norm", heads[1] + k, writes=True)]
+            each = "2*" if self.qk_norm_bias else ""
+            parts += [Weights("q norm", each + heads[0] + k), Weights("k norm", each + heads[1] + k, writes=True)]
         if self.output_gate:
-            parts.append(Weights("output gate", f"d*n_h*{v}"))
+            parts.append(Weights("output gate", f"d*n_h*{v}" + (f" + n_h*{v}" if "g" in self.bias else "")))
+        if self.head_gate:
+            parts.append(Weights("head gate", "d*n_h"))
         if self.sinks:
             parts.append(Weights("sinks", "n_h"))
+        if self.differential:
+            parts.append(Weights("lambdas", f"4*{k}"))
         return tuple(parts)

@@ -276,6 +276,7 @@ class _Stack:
             q_hidden_size=attention.q_hidden_size or 0,
             head_gate=attention.head_gate,
             v_from_k=attention.v_from_k,
+            broadcast=attention.broadcast,
         )
 
     def _custom(self, attention: CustomFile, place: Place) -> Custom:

@@ -113,6 +113,7 @@ class HeadsFile(AttentionBase):
     kv_hidden_size: Size | None = Field(None, description="what K and V are made from, where it is not hidden_size")
     q_hidden_size: Size | None = Field(None, description="what queries are made from, where it is not hidden_size")
     merged: bool = Field(default=False, description="one softmax with the layer's other attention, by its weights")
+    broadcast: bool = Field(default=False, description="the Transformers library caches K and V of every query head")
 
 
 class MlaFile(AttentionBase):

@@ -92,16 +92,17 @@ def _floats(value: Any) -> Any:
 
 
 def classes_of(config: Any) -> list[Any]:
-    """The library's classes of language models for a config, the fullest first."""
+    """The library's classes of language models for a config, the fullest first, that of its text alone last."""
     import transformers
     from transformers.models.auto import modeling_auto
 
     found: dict[Any, None] = {}
-    for name in MAPPINGS:
-        named = getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES", {}).get(config.model_type)
-        model_class = getattr(transformers, named, None) if isinstance(named, str) else None
-        if model_class is not None:
-            found[model_class] = None
+    for part in (config, config.get_text_config(decoder=True)):
+        for name in MAPPINGS:
+            named = getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES", {}).get(part.model_type)
+            model_class = getattr(transformers, named, None) if isinstance(named, str) else None
+            if model_class is not None:
+                found[model_class] = None
     return list(found)
 
 
@@ -113,8 +114,7 @@ def _on_meta(torch: Any, model_class: Any, config: Any) -> Live:
     if model_class.config_class is not None and not isinstance(own, model_class.config_class):
         own = own.get_text_config(decoder=True)
     own._attn_implementation = "eager"
-    if model_class._can_set_experts_implementation():
-        own._experts_implementation = "batched_mm"
+    own._experts_implementation = "batched_mm"
     with torch.device("meta"):
         model = model_class(own).eval()
     return Live(model, own, _text_of(model, own))
@@ -122,9 +122,9 @@ def _on_meta(torch: Any, model_class: Any, config: Any) -> Live:
 
 def _text_of(model: Any, config: Any) -> Any:
     """The language model's config: one nested in it that a module has, else itself, as of an encoder-decoder."""
-    text = config.get_text_config(decoder=True)
-    nested = not config.is_encoder_decoder and any(getattr(m, "config", None) is text for m in model.modules())
-    return text if nested else config
+    text = getattr(config, "text_config", None) if config.is_encoder_decoder else config.get_text_config(decoder=True)
+    whole = text is not None and text.is_encoder_decoder == config.is_encoder_decoder
+    return text if whole and any(getattr(m, "config", None) is text for m in model.modules()) else config
 
 
 def reason(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvcalc.errors import KvcalcError
+from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.verify.build import MAPPINGS, NotBuiltError, build, library, reason
 
 if TYPE_CHECKING:
@@ -22,13 +22,22 @@ STATUSES = ("exact", "different", "refused", "not built")
 
 
 class Counted(NamedTuple):
-    """One model type: its status, the library's class, why it is not exact, and what was not compared."""
+    """One model type: its status, the library's class, why it is not exact, and what was not compared.
+
+    The numbers are the library's, after a prefill of `tokens`; None where it was not run.
+    """
 
     model_type: str
     status: str
     library: str = ""
     why: str = ""
     left_out: str = ""
+    tokens: int | None = None
+    encoder_tokens: int | None = None
+    parameters: int | None = None
+    cache_elements: int | None = None
+    prefill_flops: int | None = None
+    decode_flops: int | None = None
 
 
 class Census(NamedTuple):
@@ -41,7 +50,14 @@ class Census(NamedTuple):
         """How many there are of a status."""
         return sum(found.status == status for found in self.types)
 
-    def records(self) -> list[dict[str, str]]:
+    @property
+    def inside(self) -> list[str]:
+        """Types that the library has no class of alone: language models read where they stand in another's config."""
+        from kvcalc.readers.huggingface import library_types
+
+        return sorted(set(library_types()) - {found.model_type for found in self.types})
+
+    def records(self) -> list[dict[str, str | int | None]]:
         """One flat record a type."""
         return [{**found._asdict(), "transformers": self.version} for found in self.types]
 
@@ -51,7 +67,8 @@ def verify_all(types: Sequence[str] = (), tell: Callable[[Counted], None] = lamb
     _, transformers = library()
     known = model_types()
     if unknown := [name for name in types if name not in known]:
-        raise KvcalcError(f"the library has no language model of model_type {unknown[0]!r}")
+        hint = did_you_mean(unknown[0], known) or "a type of the installed transformers"
+        raise KvcalcError(f"the library has no language model of model_type {unknown[0]!r}", hint)
     found = {}
     for counted in _each(types or known):
         found[counted.model_type] = counted
@@ -172,4 +189,17 @@ def _told(model_type: str, verified: Verified) -> Counted:
     left_out = [f"{c.what}: {c.note}" for c in verified.compared if c.equal is None]
     why = "; ".join(f"{c.what} of {c.where}: library {c.library:,}, kvcalc {c.kvcalc:,}" for c in different)
     name = verified.library.partition(" ")[0]
-    return Counted(model_type, "different" if different else "exact", name, why, "; ".join(left_out))
+    seen = verified.seen
+    return Counted(
+        model_type,
+        "different" if different else "exact",
+        name,
+        why,
+        "; ".join(left_out),
+        seen.tokens,
+        seen.encoder_tokens,
+        seen.parameters,
+        seen.cache_elements,
+        seen.prefill_flops,
+        seen.decode_flops,
+    )

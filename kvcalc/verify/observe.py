@@ -162,7 +162,8 @@ def tensors_of(cache: Any, torch: Any) -> Iterator[Held]:
 
     def walk(value: Any, layer: int | None, name: str) -> Iterator[Held]:
         if isinstance(value, torch.Tensor):
-            if value.is_floating_point() and value.dim() > 0:
+            if value.is_floating_point() and value.dim() > 0 and id(value) not in seen:
+                seen.add(id(value))  # K that is V too
                 yield Held(layer, name, tuple(value.shape))
             return
         if isinstance(value, dict):

@@ -13,15 +13,17 @@ from kvcalc.verify.observe import observe
 if TYPE_CHECKING:
     from kvcalc.model import ModelSpec
     from kvcalc.readers.load import Loaded
+    from kvcalc.verify.observe import Observation
 
 LEAST_TOKENS, MOST_TOKENS = 40, 10_000
 
 
 class Verified(NamedTuple):
-    """One model, the library's class of it, and what was compared."""
+    """One model, the library's class of it, what that was seen to hold and do, and what was compared."""
 
     spec: ModelSpec
     library: str
+    seen: Observation
     compared: tuple[Compared, ...]
 
     @property
@@ -70,7 +72,7 @@ def verify_loaded(loaded: Loaded, tokens: int | None = None) -> Verified:
     encoder_tokens = encoder_tokens_for(spec)
     name, seen = build(fields, lambda live: (live.name, observe(live, n, encoder_tokens)))
     compared = compare(seen, expect(spec, n, encoder_tokens))
-    return Verified(spec, f"{name} of transformers {transformers.__version__}", tuple(compared))
+    return Verified(spec, f"{name} of transformers {transformers.__version__}", seen, tuple(compared))
 
 
 def tokens_for(spec: ModelSpec) -> int:

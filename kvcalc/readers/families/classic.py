@@ -35,7 +35,7 @@ MUSICGEN = {
     "vocab_size": field("vocab_size*num_codebooks"),
     "attention": MHA,
     "mlp": {**PLAIN, "intermediate_size": field("ffn_dim"), "bias": False},
-    "extras": [{"name": "padding-rows", "parameters": "C*d", "symbols": {"C": field("num_codebooks")}}],
+    "extras": [{"name": "padding-rows", "parameters": "codebooks*d", "symbols": {"codebooks": field("num_codebooks")}}],
 }
 
 
@@ -56,6 +56,11 @@ def mpt_attention(fields: Fields) -> dict[str, Any]:
     return {}
 
 
+GPT_NEO_WINDOW = {  # the library's cache keeps every token of these layers
+    "kind": "window",
+    "sliding_window": field("window_size"),
+    "library_window": field("max_position_embeddings + 1"),
+}
 FAMILIES: dict[str, Family] = {
     "biogpt": Family({**LAYERNORM_DECODER, "position_embeddings": field("max_position_embeddings + 2")}),
     "codegen": Family(GPTJ),
@@ -84,7 +89,7 @@ FAMILIES: dict[str, Family] = {
             "mlp": {**PLAIN, "intermediate_size": field("intermediate_size", "4*hidden_size")},
         },
         layers=gpt_neo_attention,
-        kinds={"global": {}, "local": {"sliding_window": field("window_size")}},
+        kinds={"global": {}, "local": {"attention": {**MHA, "bias": ["o"], "reach": GPT_NEO_WINDOW}}},
     ),
     "gpt_neox_japanese": Family(
         {
@@ -127,7 +132,11 @@ FAMILIES: dict[str, Family] = {
             "extras": [
                 When(
                     "speaks_of_languages",
-                    {"name": "language-embeddings", "parameters": "m*d", "symbols": {"m": field("n_langs")}},
+                    {
+                        "name": "language-embeddings",
+                        "parameters": "languages*d",
+                        "symbols": {"languages": field("n_langs")},
+                    },
                 )
             ],
         },

@@ -141,7 +141,12 @@ FAMILIES: dict[str, Family] = {
         {
             **LAYERNORM_DECODER,
             "norms_per_layer": field("norms"),
-            "attention": {**MHA, "num_key_value_heads": field("n_kv"), "bias": When("bias", QKVO)},
+            "attention": {
+                **MHA,
+                "num_key_value_heads": field("n_kv"),
+                "bias": When("bias", QKVO),
+                "broadcast": When("new_decoder_architecture", True),
+            },
             "mlp": {
                 **PLAIN,
                 "intermediate_size": field("ffn_hidden_size", "4*hidden_size"),
