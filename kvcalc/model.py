@@ -94,12 +94,12 @@ class ModelSpec(NamedTuple):
 
     `norm` is 'rmsnorm' (weights), 'layernorm' (weights and biases) or 'unweighted'. `position_embeddings` counts
     learned rows. `embedding_size` differs from hidden_size where the embedding is projected (OPT-350m);
-    `lm_head_size` is lm_head's width where that is yet another (RemBERT).
-    `max_position_embeddings` 0: none stated. `state_dtype` is the recurrent states', '' where the config does not say:
-    fp32. `encoder_tokens` is the length of what cross attention reads unless the workload asks for another, None where
-    it follows the context; without an `encoder` that is another model's output, a vision tower's say. `mtp`
-    are the layers that predict later tokens, unless they run; `predicted` counts the tokens whose logits a step makes. `left_out` names what the file holds and is not
-    counted.
+    `lm_head_size` is lm_head's width where that is yet another (RemBERT). `max_position_embeddings` 0: none stated.
+    `state_dtype` is the recurrent states', '' where the config does not say: fp32. `encoder_tokens` is the length of
+    what cross attention reads unless the workload asks for another, None where it follows the context; without an
+    `encoder` that is another model's output, a vision tower's say. `mtp` are the layers that predict later tokens,
+    unless they run; `predicted` counts the tokens whose logits a step makes. `left_out` names what the file holds and
+    is not counted.
     """
 
     name: str

@@ -326,6 +326,8 @@ def test_every_option_of_a_workload_is_known(tmp_path: Path) -> None:
         "kv_cache": "on",
         "mla_decode": "naive",
         "mla_prefill": "naive",
+        "engine": "paper",
+        "mtp": "on",
         "cached": "1",
         "context": "8",
         "prompt": "7",

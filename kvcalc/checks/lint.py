@@ -59,13 +59,22 @@ class Subject(NamedTuple):
         return self.loaded.native.mark(next((place for place in places if place in marks), places[0]))
 
     def described(self, field: str) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-        """Every `attention` or `mlp` that a layer uses: the one at the top where a kind of layer has none itself."""
+        """Every `attention` or `mlp` that a layer uses: the one at the top where a kind of layer says nothing itself.
+
+        Attention may be several `branches`, and either may be null: a layer without.
+        """
+        fields = {field, "branches"} if field == "attention" else {field}
         kinds: Mapping[str, Any] = self.native.get("layers") or {}
-        if not kinds or any(not kind.get(field) for kind in kinds.values()):
-            yield (field,), self.native[field]
-        for name, kind in kinds.items():
-            if kind.get(field):
-                yield ("layers", name, field), kind[field]
+        stacks: list[tuple[Place, Any]] = [
+            (("layers", name), kind) for name, kind in kinds.items() if fields & kind.keys()
+        ]
+        if len(stacks) < len(kinds) or not kinds:
+            stacks.insert(0, ((), self.native))
+        for place, told in stacks:
+            if told.get(field):
+                yield (*place, field), told[field]
+            elif "branches" in fields:
+                yield from (((*place, "branches", at), one) for at, one in enumerate(told.get("branches") or ()))
 
     def reaches(self) -> Iterator[tuple[Place, str, int]]:
         """Every window and chunk that a layer uses: its place, its field and its size, dilation included."""
@@ -109,5 +118,5 @@ def remarks(subject: Subject) -> Iterator[Finding]:
     """What every lint says of a model."""
     path, name = subject.loaded.document.path, subject.spec.name
     for one in LINTS:
-        for (line, column), message, hint in one.run(subject):
+        for (line, column), message, hint in dict.fromkeys(one.run(subject)):  # kinds may share a field
             yield Finding(path, line, column, one.about.severity, one.code, message, hint, name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from kvcalc.quantity import Total
 from kvcalc.report.table import Column, Table
 from kvcalc.report.units import bytes_binary, count, decimal, ratio, tokens
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
     from kvcalc.analysis import Report
     from kvcalc.comparison import Comparison
+    from kvcalc.quantity import Node
     from kvcalc.rows import Row
 
 
@@ -66,12 +69,28 @@ def cache_formula(report: Report) -> str:
         return "0"
     counts: dict[tuple[str, tuple[tuple[str, int], ...]], int] = {}
     for part in parts:
-        like = (part.node.formula, tuple(sorted(part.node.symbols.items())))
-        counts[like] = counts.get(like, 0) + part.times
+        like = _flat(part.node)
+        if like[0] != "0":
+            counts[like] = counts.get(like, 0) + part.times
     written = {formula: _product(formula) for formula, _ in counts}
     if len(counts) == 1 and sum(counts.values()) == report.spec.layers:
-        return f"{written[parts[0].node.formula]}*l"
-    return " + ".join(f"{times}*{written[formula]}" for (formula, _), times in counts.items())
+        return f"{next(iter(written.values()))}*l"
+    return " + ".join(f"{times}*{written[formula]}" for (formula, _), times in counts.items()) or "0"
+
+
+def _flat(node: Node) -> tuple[str, tuple[tuple[str, int], ...]]:
+    """One formula and its numbers: a sum of parts, or what a reach makes of the elements e, written out."""
+    if isinstance(node, Total):
+        inner = [_flat(part.node) for part in node.parts]
+        return " + ".join(formula for formula, _ in inner), tuple(sorted({pair for _, told in inner for pair in told}))
+    numbers = {symbol: told for symbol, told in node.symbols.items() if isinstance(told, int)}
+    formula = node.formula
+    for symbol, told in node.symbols.items():
+        if not isinstance(told, int):
+            text, more = _flat(told)
+            formula = re.sub(rf"\b{symbol}\b", text, formula)
+            numbers.update(more)
+    return formula, tuple(sorted(numbers.items()))
 
 
 def _product(formula: str) -> str:
@@ -97,6 +116,8 @@ def _setting(report: Report) -> list[str]:
     told = [f"batch {workload.batch:,}", f"cache {report.cache_dtype}"]
     if workload.shared_prefix_tokens:
         told.append(f"shared prefix {tokens(workload.shared_prefix_tokens)}")
+    if workload.engine != "paper":
+        told.append(f"engine {workload.engine}")
     if not workload.kv_cache:
         told.append("no KV cache")
     return told
