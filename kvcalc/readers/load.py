@@ -1,4 +1,4 @@
-"""From a source, as the user names it, to models: a bundled name, a file, a model's folder, or '-' for stdin."""
+"""From a source, as the user names it, to models: a bundled name, a file, a folder, a hub id, or '-' for stdin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from kvcalc.readers.huggingface import Origins
     from kvcalc.readers.text import Document, Place
 
-FILE_SUFFIXES = (".yaml", ".yml", ".json")
+FILE_SUFFIXES = (".yaml", ".yml", ".json", ".gguf")
+HUB = "hf:"  # what is not called so never touches the network
 
 
 class Origin(NamedTuple):
@@ -63,12 +64,12 @@ def read_source(source: str) -> list[Loaded]:
 def _inside(source: str) -> str:
     """Return the config.json of a model's folder; any other source as it is."""
     config = os.path.join(source, "config.json")
-    return config if os.path.isfile(config) else source
+    return config if not source.startswith(HUB) and os.path.isfile(config) else source
 
 
 def _bundled_name(source: str) -> str | None:
     """Return the bundled model that a source means, or None where it is a file."""
-    if source == "-" or os.path.isfile(source):
+    if source == "-" or source.startswith(HUB) or os.path.isfile(source):
         return None
     names = bundle.names()
     if source in names:
@@ -83,9 +84,31 @@ def _bundled_name(source: str) -> str | None:
 
 
 def _read_file(path: str) -> list[Loaded]:
+    """Read a source that is not bundled: each kind of source has a room of its own."""
+    if path.startswith(HUB):
+        from kvcalc.readers.hub import read_hub
+
+        return read_models(read_hub(path), f"{path.partition('@')[0]}/config.json")
+    if path != "-":
+        from kvcalc.readers.gguf import is_gguf
+
+        if is_gguf(path):
+            return [_read_gguf(path)]
     from kvcalc.readers.text import read_documents
 
     return read_models(read_documents(path), path)
+
+
+def _read_gguf(path: str) -> Loaded:
+    from kvcalc.readers.gguf import read_header, stem
+    from kvcalc.readers.llama_cpp import check_parameters, to_native
+    from kvcalc.readers.native import read_native
+
+    header = read_header(path)
+    native, origins = to_native(header, _clean(stem(path)) or "gguf")
+    spec = read_native(native)
+    check_parameters(header, native, spec)
+    return Loaded(spec, native, native, tuple(_origins(native, origins)))
 
 
 def read_models(documents: list[Document], path: str) -> list[Loaded]:
@@ -131,7 +154,12 @@ def _name(document: Document, path: str) -> str:
     stem = os.path.basename(path).rsplit(".", 1)[0]
     folder = os.path.basename(os.path.dirname(os.path.abspath(path)))
     name = folder if stem == "config" and folder else stem
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or str(document.data["model_type"])
+    return _clean(name) or str(document.data["model_type"])
+
+
+def _clean(name: str) -> str:
+    """A name that steers neither a terminal nor a spreadsheet."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
 
 
 def _origins(document: Document, origins: Origins) -> list[Origin]:

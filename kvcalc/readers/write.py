@@ -20,6 +20,7 @@ NAMES = {  # of the world's fields, where a file calls them otherwise; the rest 
     "embedding_size": "word_embed_proj_dim",
     "lm_head_size": "lm_head_proj_dim",
 }
+SPANS = {"sliding_window", "dilation", "attention_chunk_size"}
 BY_LINE = ("layers", "branches", "encoder")
 APART = ("groups", "extras", "encoder", "mtp", "predicted", "rope")
 FIRST = ("name", "source", "vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings")
@@ -49,9 +50,9 @@ def to_native(spec: ModelSpec) -> dict[str, Any]:
     if spec.mtp:
         native["mtp"] = _mtp(spec, native)
     if spec.rope:
-        native["rope"] = _given(spec.rope)
+        native["rope"] = _whole(_given(spec.rope))
         if spec.rope.scaling:
-            native["rope"]["scaling"] = _given(spec.rope.scaling)
+            native["rope"]["scaling"] = _whole({"kind": spec.rope.scaling.kind, **_given(spec.rope.scaling)})
     if spec.encoder:
         native["encoder"] = _encoder(spec.encoder)
     return native
@@ -64,6 +65,11 @@ def _says(told: Any, name: str) -> bool:  # a named tuple of the world
 
 def _given(told: Any) -> dict[str, Any]:  # a named tuple whose fields a file names alike
     return {name: value for name, value in told._asdict().items() if name == "kind" or _says(told, name)}
+
+
+def _whole(numbers: dict[str, Any]) -> dict[str, Any]:
+    """500000 rather than 500000.0."""
+    return {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in numbers.items()}
 
 
 def _encoder(encoder: EncoderSpec) -> dict[str, Any]:
@@ -146,7 +152,7 @@ def _reach_fields(reach: Reach) -> dict[str, Any] | None:
     """A reach in the words of a layer; None where it has none for it."""
     given = _given(reach)
     kind = given.pop("kind")
-    return given if kind in ("full", "window", "chunk") else None
+    return given if kind in ("full", "window", "chunk") and given.keys() <= SPANS else None
 
 
 def _attention(branch: Branch, *, inside: bool, shared: bool) -> dict[str, Any]:

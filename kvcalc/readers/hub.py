@@ -1,0 +1,142 @@
+"""A config.json from the Hugging Face hub: `hf:org/name` or `hf:org/name@revision`. Nothing else is ever fetched.
+
+huggingface_hub does it, so its cache, HF_HUB_OFFLINE, HF_ENDPOINT and log-in are honoured as everywhere: kvcalc reads
+no token itself. Where the hub cannot be reached, what is cached is used.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.errors import FileError, KvcalcError
+from kvcalc.readers.text import MAX_BYTES, parse_documents, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvcalc.readers.text import Document
+
+PREFIX = "hf:"
+DEADLINE_SECONDS = 30.0  # of everything together: a server may answer a byte at a time
+TIMEOUT_SECONDS = 5.0  # of the first answer
+_PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_SOURCE = re.compile(rf"hf:({_PART}(?:/{_PART})?)(?:@([A-Za-z0-9][A-Za-z0-9._/-]{{0,199}}))?")
+
+
+def read_hub(source: str) -> list[Document]:
+    """Fetch and read the config of a repository.
+
+    Raises FileError, which says what happened and what to do; ConfigError for a config that is none; KvcalcError where
+    huggingface_hub is absent or the source names no repository.
+    """
+    match = _SOURCE.fullmatch(source)
+    if match is None:
+        raise KvcalcError(f"{source!r} names no repository of the hub", "hf:org/name or hf:org/name@revision")
+    repo, revision = match[1], match[2]
+    try:
+        import huggingface_hub  # noqa: F401  # what it is needed for is imported where it is used
+    except ImportError:
+        raise KvcalcError(f"reading {source} needs huggingface_hub", "pip install 'kvcalc[hub]'") from None
+    path = _within(DEADLINE_SECONDS, source, lambda: _fetch(source, repo, revision))
+    shown = f"{source}/config.json"
+    text = read_text(path)
+    if text.lstrip()[:1] == "<":
+        raise FileError(shown, "the server sent a web page, not JSON", hint="a log-in page or a proxy? See HF_ENDPOINT")
+    return parse_documents(shown, text)
+
+
+def _within(seconds: float, source: str, work: Callable[[], str]) -> str:
+    """Do it in a thread, and give up when the time is over: the thread ends with the process."""
+    from threading import Thread
+
+    done: list[str] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:  # raised again where somebody waits for it
+            failed.append(error)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not done:
+        raise FileError(source, f"no answer within {seconds:g} seconds", hint="try again, or see HF_ENDPOINT")
+    return done[0]
+
+
+def _fetch(source: str, repo: str, revision: str | None) -> str:
+    """The path of the cached config.json, fetched where it is not the newest."""
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.utils import disable_progress_bars, logging
+
+    disable_progress_bars()
+    logging.set_verbosity_error()
+    wanted: dict[str, Any] = {"repo_id": repo, "filename": "config.json", "revision": revision}
+    if constants.HF_HUB_OFFLINE:
+        return _cached(source, wanted, "HF_HUB_OFFLINE is set")
+    timeout = min(TIMEOUT_SECONDS, float(constants.HF_HUB_ETAG_TIMEOUT))
+    try:
+        told = get_hf_file_metadata(hf_hub_url(**wanted), token=None, timeout=timeout)
+        if told.size is not None and told.size > MAX_BYTES:
+            raise FileError(f"{source}/config.json", f"{told.size:,} bytes: not a model config")
+        return str(hf_hub_download(**wanted, etag_timeout=timeout))
+    except KvcalcError:
+        raise
+    except Exception as error:  # of huggingface_hub, and of whatever it speaks HTTP with, by version
+        refused = _refused(source, repo, revision, error)
+        if refused is None:
+            return _cached(source, wanted, _unreached(error))
+        raise refused from None
+
+
+def _cached(source: str, wanted: dict[str, Any], why: str) -> str:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return str(hf_hub_download(**wanted, local_files_only=True))
+    except LocalEntryNotFoundError:
+        raise FileError(source, f"{why}, and its config.json is not in the cache") from None
+
+
+def _refused(source: str, repo: str, revision: str | None, error: Exception) -> FileError | None:
+    """What the server said, where it said something; None where it did not answer."""
+    from huggingface_hub import constants, errors
+
+    page = f"{constants.ENDPOINT}/{repo}"
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    login = "log in with `hf auth login`, or set HF_TOKEN"
+    if isinstance(error, errors.GatedRepoError):
+        return FileError(source, "a gated repository", hint=f"accept its licence at {page} and {login}")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return FileError(source, f"there is no revision {revision!r}", hint=f"see {page}/tree/main")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        if status == 401:
+            return FileError(source, "no such repository, or a private one", hint=f"if it is yours, {login}")
+        return FileError(source, "no such repository", hint=f"see {page}")
+    if isinstance(error, errors.EntryNotFoundError) and status:
+        return FileError(source, "the repository has no config.json", hint="a GGUF file can be read where it lies")
+    if status == 401 or status == 403:
+        return FileError(source, f"access is refused (HTTP {status})", hint=f"{login}, with access to {page}")
+    if 300 <= status < 400 or "Redirect" in type(error).__name__:
+        return FileError(source, "the server redirects without end", hint="see HF_ENDPOINT")
+    if 400 <= status < 500:
+        return FileError(source, f"the server refused it (HTTP {status})", hint=f"see {page}")
+    return None
+
+
+def _unreached(error: Exception) -> str:
+    """Say why there was no answer to use."""
+    from huggingface_hub import constants
+
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    if status:
+        return f"the server at {constants.ENDPOINT} failed (HTTP {status})"
+    if "Timeout" in type(error).__name__:
+        return f"the server at {constants.ENDPOINT} did not answer in time"
+    return f"the server at {constants.ENDPOINT} cannot be reached ({type(error).__name__})"
