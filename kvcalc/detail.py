@@ -28,6 +28,16 @@ class Fact(NamedTuple):
     value: int | float | None
 
 
+OF_A_LAYER = (
+    "elements_per_token_per_layer",
+    "kept_tokens",
+    "decode_read_tokens",
+    "state_elements_per_layer",
+    "state_bytes_per_layer",
+    "cache_elements_per_sequence",
+)
+
+
 def facts(report: Report) -> list[Fact]:
     """Everything `kvcalc show` says, in its order."""
     return [*_layers(report), *_parameters(report), *_flops(report), *_summary(report)]
@@ -64,6 +74,12 @@ def _layers(report: Report) -> Iterator[Fact]:
             yield Fact("layers", part, where, "state_bytes_per_layer", -(-bits // 8))
             elements = (per_token * tokens * stores + state) * group.layers
             yield Fact("layers", part, where, "cache_elements_per_sequence", elements)
+    for group in report.spec.encoder.groups if report.spec.encoder else ():
+        feedforward = group.layer.feedforward.label if group.layer.feedforward else "no MLP"
+        for branch in group.layer.branches:
+            part, where = f"encoder {branch.label} / {feedforward}", indices_label(group.indices)
+            yield Fact("layers", part, where, "layers", group.layers)
+            yield from (Fact("layers", part, where, quantity, 0) for quantity in OF_A_LAYER)
 
 
 def _parameters(report: Report) -> Iterator[Fact]:

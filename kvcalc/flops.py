@@ -61,7 +61,7 @@ class Stack(NamedTuple):
             if not self.name:
                 yield call, call.times, call.tokens
             elif call.encodes:
-                yield call, f"{call.times}*{call.encodes}", ENCODER_TOKENS
+                yield call, call.encoded, ENCODER_TOKENS
 
 
 def _stacks(spec: ModelSpec) -> list[Stack]:
@@ -99,7 +99,7 @@ def _work(stack: Stack, branch: Branch, call: Call, times: str, tokens: Quantity
         if work.writes and stack.name and (made := branch.reach.rules.made):
             amount = Quantity("tokens", made, {**branch.reach.symbols(), "n": tokens}, branch.reach.rules.source)
         if work.writes and branch.reach.kind == "encoder":  # once for each token of the encoder, where it runs
-            amount, often = ENCODER_TOKENS, f"{call.times}*{call.encodes}" if call.encodes else ""
+            amount, often = ENCODER_TOKENS, call.encoded
         if often and not (work.writes and branch.shares_kv):
             part = _times(often, work.name, work.per, work.formula, symbols, work.source, amount)
             yield Matmul(work.core, part)

@@ -31,6 +31,11 @@ class Call(NamedTuple):
     mode: str
     encodes: str = ""
 
+    @property
+    def encoded(self) -> str:
+        """How often the encoder runs for the whole batch; '' where it does not."""
+        return self.times if self.encodes == "1" else f"{self.times}*{self.encodes}" if self.encodes else ""
+
 
 class Phase(NamedTuple):
     """Calls, and how many tokens' logits they end in for the whole batch."""

@@ -32,6 +32,7 @@ IN_AN_ENCODER = (
     *("position_embeddings", "attention", "mlp"),
 )
 MORE_TOKENS = {"vit": 1, "deit": 2, "beit": 1}  # beside the patches of the image
+MAX_STAGES = 16
 SWIN = ("swin", "donut-swin")
 
 
@@ -74,8 +75,8 @@ def text_encoder(native: dict[str, Any], encoder: Fields, width: int, read: int 
     return stack
 
 
-def tokens_seen(encoder: Fields) -> int | None:
-    """Tokens of one image. None: as many as the input has. Raises where the vision encoder is not understood."""
+def tokens_seen(encoder: Fields) -> int:
+    """Tokens of one image. Raises where the vision encoder is not understood."""
     kind = encoder.config.get("model_type")
     if kind not in (*MORE_TOKENS, *SWIN):
         raise encoder.not_understood("model_type", f"how many tokens the encoder {kind!r} gives is not understood")
@@ -85,6 +86,11 @@ def tokens_seen(encoder: Fields) -> int | None:
         raise encoder.error("image_size", "not a whole number, or two of them")
     patch = encoder.number("patch_size")
     if kind in SWIN:
-        patch *= 2 ** (len(encoder.integers("depths") or []) - 1)
-        return (sides[0] // patch) * (sides[1] // patch)
-    return (sides[0] // patch) * (sides[1] // patch) + MORE_TOKENS[str(kind)]
+        stages = len(encoder.integers("depths") or [])
+        if not 1 <= stages <= MAX_STAGES:
+            raise encoder.error("depths", f"{stages} stages, each of which halves the sides of the image")
+        patch <<= stages - 1
+    patches: int = (sides[0] // patch) * (sides[1] // patch)
+    if not patches:
+        raise encoder.error("image_size", f"smaller than a patch of {patch}")
+    return patches + MORE_TOKENS.get(str(kind), 0)

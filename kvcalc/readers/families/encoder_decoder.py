@@ -106,7 +106,7 @@ def fsmt(fields: Fields) -> dict[str, Any]:
 def sparse_steps(fields: Fields) -> dict[str, Any]:
     """nllb-moe: every encoder_sparse_step-th and every decoder_sparse_step-th layer has experts; 0: none."""
     found = {"encoder": fields.number("num_hidden_layers"), "decoder": fields.number("decoder_layers")}
-    kinds = {}
+    kinds: dict[str, list[str]] = {}
     for stack, layers in found.items():
         step = fields.number_or_zero(f"{stack}_sparse_step")
         kinds[stack] = ["moe" if step and (i + 1) % step == 0 else "dense" for i in range(layers)]
@@ -128,11 +128,17 @@ def sparse(stack: str, dense: dict[str, Any], experts: dict[str, Any]) -> dict[s
 
 def _nllb(stack: str) -> dict[str, Any]:
     width = field(f"{stack}_ffn_dim")
-    experts = {**MOE, "moe_intermediate_size": width, "num_experts_per_tok": 2, "gated": False, "expert_bias": True}
+    experts: dict[str, Any] = {
+        **MOE,
+        "moe_intermediate_size": width,
+        "num_experts_per_tok": 2,
+        "gated": False,
+        "expert_bias": True,
+    }
     return sparse(
         stack,
         {**PLAIN, "intermediate_size": width},
-        {**experts, "router_bias": When("router_bias", True)},
+        {**experts, "expert_bias": True, "router_bias": When("router_bias", True)},
     )
 
 
@@ -148,17 +154,18 @@ def led(fields: Fields) -> dict[str, Any]:
         windows = [fields.number("attention_window")] * layers
     if any(window <= 0 or window % 2 for window in windows):
         raise fields.error("attention_window", "a window is an even number of tokens, from 2")
-    bands = {f"window-{w}": {"kind": "band", "left": w // 2, "right": w // 2} for w in dict.fromkeys(windows)}
-    memory = {
-        "kind": "heads",
-        "num_attention_heads": fields.number("num_attention_heads"),
-        "num_key_value_heads": fields.number("num_attention_heads"),
-        "head_dim": fields.number("hidden_size") // fields.number("num_attention_heads"),
-        "bias": QKVO,
-    }
+    sides = {f"window-{window}": window // 2 for window in windows}
+    heads, hidden = fields.number("num_attention_heads"), fields.number("hidden_size")
+    if hidden % heads:
+        raise fields.error("num_attention_heads", f"{heads} does not divide hidden_size {hidden}")
+    numbers = {"num_attention_heads": heads, "num_key_value_heads": heads, "head_dim": hidden // heads}
+    memory: dict[str, Any] = {"kind": "heads", **numbers, "bias": QKVO}
     source = "Longformer (arXiv:2004.05150) sec. 3.1: projections of global tokens, of which no workload here has any"
     extra = {"name": "global-projections", "parameters": "3*(d*d + d)", "source": source}
-    kinds = {kind: {"attention": {**memory, "reach": band}, "extras": [extra]} for kind, band in bands.items()}
+    kinds: dict[str, dict[str, Any]] = {
+        kind: {"attention": {**memory, "reach": {"kind": "band", "left": side, "right": side}}, "extras": [extra]}
+        for kind, side in sides.items()
+    }
     return {**pair(fields), "windows": kinds, "windowed": [f"window-{window}" for window in windows]}
 
 

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from kvcalc.readers.fields import Fields
 
 SOURCE = "T5 (arXiv:1910.10683) sec. 2.1: a scalar a bucket and head"
+BUCKETS = {"r": field("relative_attention_num_buckets"), "n_h": field("num_attention_heads")}
 TABLE = {
     "name": "relative-positions",
     "parameters": "r*n_h",
-    "symbols": {"r": field("relative_attention_num_buckets"), "n_h": field("num_attention_heads")},
+    "symbols": BUCKETS,
     "source": SOURCE,
 }
 HEADS = {
@@ -101,7 +102,7 @@ COMPOSER = {
     "source": "Pop2Piano: an embedding a composer",
 }
 EXPERTS = {**MOE, "moe_intermediate_size": field("d_ff"), "num_experts_per_tok": 1, "gated": False}
-AXES = {**TABLE, "parameters": "a*r*n_h", "symbols": {**TABLE["symbols"], "a": field("axes")}}
+AXES = {**TABLE, "parameters": "a*r*n_h", "symbols": {**BUCKETS, "a": field("axes")}}
 PATCHES = {
     "name": "patches",
     "parameters": "c*p*p*d + d",
