@@ -18,6 +18,7 @@ from kvcalc.errors import KvcalcError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from kvcalc.attention.reach import Reach
     from kvcalc.model import Branch, ModelSpec
 
 MOST_TOKENS = 1 << 20  # how far a base is followed: what holds so far is told as 'or more'
@@ -110,7 +111,8 @@ def least_base(
     """
     grid, exponents = log1p(step), [-2 * i / head_dim for i in range(head_dim // 2)]
     last = ceil(log(2000) / grid)
-    start, k, known, wanted = log(context / 2), 0, [], 0.0
+    known: list[int] = []
+    start, k, wanted = log(context / 2), 0, 0.0
     while k <= last:
         base = exp(start + k * grid)
         thetas = [base**exponent for exponent in exponents]
@@ -160,7 +162,8 @@ def check_head_dim(head_dim: int) -> int:
 
 def supports(spec: ModelSpec) -> list[Support]:
     """What the base supports, for every kind of layer that has RoPE and attends to tokens."""
-    rope, found = spec.rope, {}
+    rope = spec.rope
+    found: dict[tuple[tuple[int, int], Reach], Branch] = {}
     if rope is None:
         return []
     for _, branch in spec.branches():
@@ -177,7 +180,7 @@ def _widths(branch: Branch, rope: Rope) -> tuple[int, int] | None:
     if "qk_rope_head_dim" in told:
         rotated, rest = told["qk_rope_head_dim"], told["qk_nope_head_dim"]
         return (rotated, rotated + rest) if rotated else None
-    if branch.memory.kind != "heads":
+    if told["kind"] != "heads":
         return None
     width = told["head_dim"]
     return (int(width * rope.partial_rotary_factor) // 2 * 2, width)
@@ -211,7 +214,7 @@ def _span(branch: Branch) -> int:
     """The farthest that a layer looks back, itself included; 0: to the beginning."""
     told = branch.reach._asdict()
     window = told.get("sliding_window")
-    return (window - 1) * told.get("dilation", 1) + 1 if window else told.get("attention_chunk_size", 0)
+    return int((window - 1) * told.get("dilation", 1) + 1 if window else told.get("attention_chunk_size", 0))
 
 
 def scaled(thetas: list[float], base: float, rotated: int, scaling: Scaling | None) -> list[float]:

@@ -114,7 +114,7 @@ def run(endpoint: str, home: Path, *arguments: str, deadline: float = 20, **more
         text=True,
         env={**kept, **proxies, "HF_ENDPOINT": endpoint, "HF_HOME": str(home), **more},
         check=False,
-        timeout=60,
+        timeout=120,
     )
     return Result(done.returncode, done.stdout, done.stderr)
 

@@ -91,7 +91,7 @@ def _stack(stack: ModelSpec | EncoderSpec) -> dict[str, Any]:
         native["extras"] = [_extra(extra) for extra in stack.extras]
     if len(layers) == 1 and not layers[0].extras:
         return {**native, **told[0], "norms_per_layer": layers[0].norms}
-    common = {
+    common: dict[str, Any] = {
         name: told[0][name]
         for name in ("attention", "branches", "mlp", "norms_per_layer")
         if name in told[0] and all(name in one and one[name] == told[0][name] for one in told)
@@ -122,7 +122,7 @@ def _names(layers: list[Layer]) -> list[str]:
 def _features(layer: Layer) -> tuple[str, str, str]:
     words = {"window": "sliding", "chunk": "chunked"}
     reaches = dict.fromkeys(words.get(branch.reach.kind, branch.reach.kind) for branch in layer.branches)
-    memories = dict.fromkeys(branch.memory.kind for branch in layer.branches)
+    memories = dict.fromkeys(branch.memory._asdict()["kind"] for branch in layer.branches)
     feedforward = layer.feedforward.kind if layer.feedforward else "bare"
     return "_".join(memories) or "none", "_".join(reaches), feedforward
 
@@ -157,15 +157,16 @@ def _reach_fields(reach: Reach) -> dict[str, Any] | None:
 
 def _attention(branch: Branch, *, inside: bool, shared: bool) -> dict[str, Any]:
     memory = branch.memory
-    told = {"kind": memory.kind, **_given(memory)}
-    if memory.kind == "heads":
+    told = _given(memory)
+    told = {"kind": told.pop("kind"), **told}
+    if told["kind"] == "heads":
         if told["v_head_dim"] == told["head_dim"]:
             del told["v_head_dim"]
         if "bias" in told:
             told["bias"] = list(told["bias"])
-    if memory.kind == "custom":
+    if told["kind"] == "custom":
         symbols = dict(told.pop("constants", ()))
-        told = {"kind": "custom", "name": getattr(memory, "name", ""), "symbols": symbols, **told}
+        told = {"kind": "custom", "name": memory._asdict()["name"], "symbols": symbols, **told}
     if inside and branch.reach.kind != "full":
         told["reach"] = {"kind": branch.reach.kind, **_given(branch.reach)}
     flags = {"shares_kv": branch.shares_kv and not shared, "shares_weights": branch.shares_weights}
