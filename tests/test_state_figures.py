@@ -85,8 +85,9 @@ def rwkv(layers: list[Memory], dims: dict[str, Any], width: int, mixing: str) ->
 def goose(record: dict[str, Any]) -> float:
     dims = record["model_dims"]
     d = dims["d"]
-    *ranks, mix = dims["ranks"]
-    layers: list[Memory] = [Rwkv7(d // 64, 64, *ranks), *[Rwkv7(d // 64, 64, *ranks, mix)] * (dims["layers"] - 1)]
+    decay, rate, gate, mix = dims["ranks"]
+    first = Rwkv7(d // 64, 64, decay, rate, gate)
+    layers: list[Memory] = [first, *[first._replace(value_rank=mix)] * (dims["layers"] - 1)]
     return value(rwkv(layers, dims, 4 * d, "d"), "parameters", Workload(1))
 
 

@@ -72,9 +72,10 @@ class Cca(NamedTuple):
             Work("values", "pair", "2*n_h*d_h", SOURCE),
             Work("q", "token", "2*d*n_h*d_h", SOURCE),
             Work("k", "token", "2*d*n_kv*d_h", SOURCE, writes=True),
-            Work("v", "token", "2*d*n_kv*d_h", SOURCE, writes=True),
+            Work("v", "token", "2*d*(n_kv*d_h//2)", SOURCE, writes=True),
+            Work("delayed v", "token", "2*d*(n_kv*d_h//2)", SOURCE, writes=True, runs="one more"),
             Work("o", "token", "2*n_h*d_h*d", SOURCE),
-            Work("conv", "token", f"2*K_1*{CHANNELS}", SOURCE, runs="padded"),
+            Work("conv", "token", f"2*K_1*{CHANNELS}", SOURCE, runs="ahead"),
             Work("grouped conv", "token", f"2*K_2*d_h*{CHANNELS}", SOURCE),
         )
 

@@ -44,8 +44,9 @@ class Work(NamedTuple):
     that reads an encoder's does it once for each of the encoder's tokens. `mixes` marks the update and the reading of
     a fixed state, which stand to tokens as scores and values stand to pairs. `runs`: how the Transformers library's
     own code does it, where a counter of matmuls does not see this formula: 'elementwise'; 'padded', a convolution of
-    K_c columns over inputs padded on both sides; 'chunks', by chunks of the prompt, and 'chunks, elementwise' where the
-    step is that; 'all', by the experts that a token does not visit too.
+    K_c columns over inputs padded on both sides; 'ahead', one that another of K_2 columns reads, without a cache of its
+    own; 'one more', for a row of zeros before the first token too; 'chunks', by chunks of the prompt; 'chunks,
+    elementwise' and 'padded, elementwise' where the step is that; 'all', by experts that a token does not visit too.
     """
 
     name: str

@@ -61,7 +61,7 @@ class RgLru(NamedTuple):
         return (
             Work("state update", "token", "2*d_r", SOURCE, mixes=True, runs="elementwise"),
             Work("x and y", "token", "2*d*2*d_r", SOURCE),
-            Work("conv", "token", "2*K_c*d_r", SOURCE, runs="elementwise"),
+            Work("conv", "token", "2*K_c*d_r", SOURCE, runs="padded, elementwise"),
             Work("gates", "token", "2*2*d_r*(d_r/n_b)", SOURCE),
             Work("out", "token", "2*d_r*d", SOURCE),
         )

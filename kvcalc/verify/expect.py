@@ -119,10 +119,17 @@ def _stack(groups: tuple[LayerGroup, ...], extras: tuple[Extra, ...], d: int, ru
 
 def _times(work: Work, branch: Branch, symbols: dict[str, int], run: Run) -> int:
     """How often the counter sees a work's formula in one call."""
+    first = run.encodes or not run.past
+    if work.runs.startswith("padded") and first:
+        return run.new + symbols["K_c"] - 1
     if work.runs.endswith("elementwise"):
         return 0
     if work.runs == "padded":  # a step runs over K + 1 columns: two outputs
-        return run.new + symbols["K_c"] - 1 if run.encodes or not run.past else 2
+        return 2
+    if work.runs == "one more":
+        return run.new + first
+    if work.runs == "ahead":
+        return run.new + symbols["K_2"] - 1
     if work.writes and branch.reach.kind == "encoder":
         return run.encoder_tokens if run.encodes else 0
     if work.per == "token":

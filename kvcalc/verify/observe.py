@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.verify.build import library, reason
@@ -61,9 +63,14 @@ class Observation(NamedTuple):
 def observe(live: Live, tokens: int, encoder_tokens: int) -> Observation:
     """Prefill and one decode step with the library's own cache. Raises whatever the library raises in the prefill."""
     torch, _ = library()
-    given, prefill = _counted(live, _inputs(torch, live, tokens, encoder_tokens))
+    with _caches_passed(live) as passed:
+        given, prefill = _counted(live, _inputs(torch, live, tokens, encoder_tokens))
     name, cache = _cache_of(given)
-    held = tuple(tensors_of(cache, torch))
+    if cache is None and passed:  # RecurrentGemma makes one and returns none; its states stand in its modules
+        cache = passed[-1]
+        held = tuple(tensors_of([cache, _kept_in_modules(live, torch)], torch))
+    else:
+        held = tuple(tensors_of(cache, torch))
     decode, failed = None, ""
     try:
         step = {name: cache, "use_cache": True, **_step(torch, live, given)}
@@ -71,6 +78,34 @@ def observe(live: Live, tokens: int, encoder_tokens: int) -> Observation:
     except Exception as error:  # the prefill's numbers stand
         failed = reason(error)
     return Observation(tokens, encoder_tokens, parameters_of(live), held, prefill, decode, failed)
+
+
+@contextlib.contextmanager
+def _caches_passed(live: Live) -> Iterator[list[Any]]:
+    """The caches that modules hand to each other while a call runs."""
+    from transformers.cache_utils import Cache
+
+    passed: list[Any] = []
+
+    def look(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        passed.extend(value for value in (*args, *kwargs.values()) if isinstance(value, Cache))
+
+    hooks = [module.register_forward_pre_hook(look, with_kwargs=True) for module in live.model.modules()]
+    try:
+        yield passed
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _kept_in_modules(live: Live, torch: Any) -> dict[str, dict[int, list[Any]]]:
+    """Tensors of numbers that modules of layers hold and that are neither weights nor buffers."""
+    layers: dict[int, list[Any]] = {}
+    for name, module in live.model.named_modules():
+        if found := re.search(r"\blayers\.(\d+)\.", f"{name}."):
+            kept = [value for value in vars(module).values() if isinstance(value, torch.Tensor)]
+            layers.setdefault(int(found[1]), []).extend(kept)
+    return {"layers": layers}
 
 
 def _counted(live: Live, inputs: dict[str, Any]) -> tuple[Any, int]:

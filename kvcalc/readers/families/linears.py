@@ -199,9 +199,9 @@ FAMILIES: dict[str, Family] = {
         kinds=kinds_of(
             {
                 **KDA,
-                "num_heads": field("num_attention_heads"),
-                "head_dim": field("head_dim"),
-                "conv_kernel": field("short_conv_kernel_size"),
+                "num_heads": field("linear_num_heads", "num_attention_heads"),
+                "head_dim": field("linear_head_dim", "head_dim"),
+                "conv_kernel": field("linear_conv_kernel_dim", "short_conv_kernel_size"),
             },
             {**MLA, "q_lora_rank": None, "output_gate": "per_head"},
             dense=GATED,
