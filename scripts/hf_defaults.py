@@ -47,7 +47,14 @@ READ = {
     "t5gemma2": "encoder",
     "vision-encoder-decoder": "encoder",
 }
-USUAL_THETA = 10_000.0  # RoPE's base where neither the config nor its class says another
+# Observed on built models: an lm_head of its own that the class never ties; one tied by the language model's config.
+NEVER_TIED = {
+    *("audioflamingo3", "cosmos3_edge", "molmo2", "muse_spark", "musicflamingo", "qwen2_audio", "vibevoice_asr"),
+    *("voxtral",),
+}
+HEADS_OF_128 = {"voxtral", "voxtral_realtime"}  # put into a text config that says nothing
+TIED_BY_TEXT = {"shieldgemma2", "vibevoice"}
+TIED_BY_EITHER = {"kosmos-2"}
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
@@ -73,9 +80,19 @@ def facts(config_class: Any) -> dict[str, Any]:
             names[standard] = [*given_by, name]
         if "None" not in str(field.type) and isinstance(default, int) and not isinstance(default, bool):
             not_null.append(standard)
-    theta = getattr(config_class, "default_theta", USUAL_THETA)
-    told = {} if theta == USUAL_THETA else {"theta": theta}
+    rope = rotary(config_class)
+    told = {"rope": rope} if rope else {}
+    if not config_class.sub_configs:
+        defaults.setdefault("tie_word_embeddings", False)
     return {"class": config_class.__name__, "defaults": defaults, "names": names, "not_null": not_null, **told}
+
+
+def rotary(config_class: Any) -> Any:
+    """The class's own RoPE, base and rotated part, by type of layer where these differ; None where it has none."""
+    try:
+        return getattr(config_class(), "rope_parameters", None)
+    except Exception:  # a class whose own defaults it refuses
+        return None
 
 
 def nested(config: Any) -> tuple[list[str], Any]:
@@ -99,9 +116,48 @@ def around(model_type: str) -> dict[str, Any]:
     told = f"{' and '.join(words)} tower{'s' if len(words) > 1 else ''} and projector" if words else "other parts"
     # A causal class of such a type is the language model alone, so that mapping comes last.
     model_class = next((found for name in reversed(MAPPINGS) if (found := mapped(name, model_type))), None)
-    if getattr(model_class, "_tied_weights_keys", None):
-        return {"left_out": told, "ties": getattr(CONFIG_MAPPING[model_type](), "tie_word_embeddings", True)}
-    return {"left_out": told}
+    if model_type in NEVER_TIED:
+        return {"left_out": told, "ties": "never"}
+    if model_type in TIED_BY_TEXT or not getattr(model_class, "_tied_weights_keys", None):
+        return {"left_out": told}
+    return {"left_out": told, "ties": getattr(CONFIG_MAPPING[model_type](), "tie_word_embeddings", False)}
+
+
+def inside(model_type: str, path: list[str], text: Any) -> dict[str, Any]:
+    """What a config of a nested language model means there: defaults of its own, ties, or fields at the top."""
+    config_class = CONFIG_MAPPING[model_type]
+    told: dict[str, Any] = {}
+    try:
+        made = config_class(**nest(path, {"model_type": text.model_type})).get_text_config(decoder=True)
+    except Exception:  # it refuses so short a one
+        made = type(text)()
+    names = facts(type(text))["defaults"]
+    here, alone = ({name: vars(config).get(name) for name in names} for config in (made, type(text)()))
+    own = {name: value for name, value in here.items() if type(value) is int and value != alone[name]}
+    own |= {"head_dim": 128} if model_type in HEADS_OF_128 else {}
+    if own:
+        told["text_defaults"] = own
+    for key, fields in (
+        ("ties_with_text", {"tie_word_embeddings": False, **nest(path, {"tie_word_embeddings": True})}),
+        ("flat", {"hidden_size": 192}),
+    ):
+        try:
+            config = config_class(**fields)
+        except Exception as error:
+            sys.stderr.write(f"{model_type}, {key}: {error}\n")
+            continue
+        if key == "flat" and config.get_text_config(decoder=True).hidden_size == 192:
+            told["flat"] = True
+        if key == "ties_with_text" and (config.to_dict().get("tie_word_embeddings") or model_type in TIED_BY_EITHER):
+            told["ties_with_text"] = True
+    return told
+
+
+def nest(path: list[str], fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields at their place."""
+    for key in reversed(path):
+        fields = {key: fields}
+    return fields
 
 
 def encoders(config: Any) -> list[Any]:
@@ -150,7 +206,8 @@ def main() -> None:
         for inner in read:
             classes.setdefault(inner.model_type, type(inner))
         if path:
-            lines[model_type] = {"text": path, "text_type": text.model_type, **around(model_type)}
+            told = {**around(model_type), **inside(model_type, path, text)}
+            lines[model_type] = {"text": path, "text_type": text.model_type, **told}
             if fixed(config_class, path):
                 lines[model_type]["text_fixed"] = True
             classes.setdefault(text.model_type, type(text))

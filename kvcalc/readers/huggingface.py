@@ -13,6 +13,7 @@ from kvcalc.readers import crossed
 from kvcalc.readers.families import ALIASES, families
 from kvcalc.readers.families.words import Field, When
 from kvcalc.readers.fields import Fields
+from kvcalc.readers.rope import rope_of
 from kvcalc.readers.schema import MAX_LAYERS
 from kvcalc.readers.text import Document
 
@@ -65,7 +66,8 @@ class LanguageModel(NamedTuple):
     def facts(self) -> dict[str, Any]:
         """What the library's class says."""
         told: dict[str, Any] = library_facts(self.model_type)
-        return told
+        own = library_facts(self.outer).get("text_defaults", {}) if self.outer else {}
+        return {**told, "defaults": {**told["defaults"], **own}} if own else told
 
     def known(self) -> set[str]:
         """Every key that its class has or the reader reads."""
@@ -83,6 +85,8 @@ def language_model(document: Document) -> LanguageModel:
         return LanguageModel((), document.data, _understood(document, (), outer))
     place: Place = ()
     fields = document.data
+    if "flat" in facts and facts["text"][0] not in fields:  # as older files have it, all at the top
+        return LanguageModel((), fields, _understood(document, (), facts["text_type"]), outer, facts["left_out"])
     for key in facts["text"]:
         place = (*place, key)
         fields = fields.get(key)
@@ -119,6 +123,8 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
     pieced = model.outer in crossed.OUTER
     translation = _Translation(fields, crossed.taken(model.family) if pieced else model.family)
     native = translation.document(name)
+    if rope := rope_of(fields, model.model_type, model.facts):
+        native["rope"] = rope
     if pieced:
         _piece(native, fields, model)
     if model.outer:
@@ -148,9 +154,16 @@ def _piece(native: dict[str, Any], fields: Fields, model: LanguageModel) -> None
 
 def _outer_tie(document: Document, model: LanguageModel) -> bool | None:
     """Whether the model around ties the embeddings; None where it leaves that to the language model."""
-    default = library_facts(model.outer).get("ties")
+    facts = library_facts(model.outer)
+    default = facts.get("ties")
     if default is None:
         return None
+    if default == "never":
+        return False
+    if "ties_with_text" in facts and model.place:
+        inner = model.fields.get("tie_word_embeddings", model.facts["defaults"].get("tie_word_embeddings"))
+        if inner is True:
+            return True
     tied = document.data.get("tie_word_embeddings", default)
     if not isinstance(tied, bool):
         raise document.error(("tie_word_embeddings",), f"tie_word_embeddings: {tied!r} is not true or false")

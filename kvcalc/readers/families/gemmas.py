@@ -150,5 +150,4 @@ FAMILIES: dict[str, Family] = {
     ),
     "gemma4_text": GEMMA4,
     "gemma4_unified_text": GEMMA4,
-    "diffusion_gemma_text": GEMMA4,
 }

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.readers.families.placement import (
     after_first_dense,
+    by_layer_types,
     every_layer,
     every_layer_slides,
-    by_layer_types,
     full_where,
     slides_without_rope,
     sparse_where,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kvcalc.readers.fields import Fields
 
 
@@ -16,6 +18,36 @@ def every_layer_slides(fields: Fields) -> list[str]:
 def by_layer_types_or_all(fields: Fields) -> list[str]:
     """Read mistral: with layer_types the library takes the class ministral, which goes by them."""
     return fields.layer_types() or every_layer_slides(fields)
+
+
+def by_layer_types(fields: Fields) -> list[str]:
+    """By layer_types, else all full (cohere_compass)."""
+    return fields.layer_types() or ["full"] * fields.number("num_hidden_layers")
+
+
+def from_max_window_layers(fields: Fields) -> list[str]:
+    """dots1: as qwen2, but wherever sliding_window is a number."""
+    window = fields.optional("sliding_window")
+    if (given := fields.layer_types()) is not None:
+        return fields.checked_window(given, window)
+    first = fields.number_or_zero("max_window_layers") if window else 0
+    return [_kind(window if i >= first else None) for i in range(fields.number("num_hidden_layers"))]
+
+
+def gpt_neo_attention(fields: Fields) -> list[str]:
+    """gpt_neo: attention_types, [[["global", "local"], 12]] being these two twelve times over."""
+    layers, kinds = fields.number("num_hidden_layers"), []
+    given = fields.raw("attention_types")
+    told = [[["global", "local"], 12]] if given is None else given
+    for item in told if isinstance(told, list) else [None]:
+        match item:
+            case [[*names], int(times)] if all(name in ("global", "local") for name in names) and times <= layers:
+                kinds += names * times
+            case _:
+                raise fields.error("attention_types", "not a list of [[global, local, ..], how often]")
+    if len(kinds) != layers:
+        raise fields.error("attention_types", f"{len(kinds)} kinds for {layers} layers")
+    return kinds
 
 
 def qwen_moe_slides(fields: Fields) -> list[str]:
@@ -82,6 +114,11 @@ def every_layer(fields: Fields) -> list[bool]:
     return [True] * fields.number("num_hidden_layers")
 
 
+def where_moe(fields: Fields) -> list[bool]:
+    """Experts in all layers or none (doge)."""
+    return [fields.flag("is_moe")] * fields.number("num_hidden_layers")
+
+
 def after_first_dense(fields: Fields) -> list[bool]:
     """DeepSeek: the first first_k_dense_replace layers are dense; the library reads no moe_layer_freq."""
     dense = fields.number_or_zero("first_k_dense_replace")
@@ -104,3 +141,55 @@ def by_moe_layers(fields: Fields) -> list[bool]:
         return [i in given for i in range(layers)]
     step = fields.number("interleave_moe_layer_step")
     return [(i + 1) % step == 0 for i in range(layers)]
+
+
+def full_where(full: Callable[[int, int], bool] | None) -> Callable[[Fields], list[str]]:
+    """Make a rule of layer i of n: by layer_types, else full where it says; None: where no window is in use."""
+
+    def reach(fields: Fields) -> list[str]:
+        if (given := fields.layer_types()) is not None:
+            return given
+        if full is None:
+            return every_layer_slides(fields)
+        layers = fields.number("num_hidden_layers")
+        return ["full" if full(i, layers) else "sliding" for i in range(layers)]
+
+    return reach
+
+
+def full_every(name: str, default: int = 0) -> Callable[[Fields], list[str]]:
+    """Make a rule: by layer_types, else every so-many-th layer is full."""
+
+    def reach(fields: Fields) -> list[str]:
+        if (given := fields.layer_types()) is not None:
+            return given
+        pattern = (fields.given(name) and fields.number(name)) or default or fields.number(name)
+        return ["sliding" if (i + 1) % pattern else "full" for i in range(fields.number("num_hidden_layers"))]
+
+    return reach
+
+
+def slides_without_rope(fields: Fields) -> list[str]:
+    """smollm3: layers without RoPE slide, where use_sliding_window."""
+    if (given := fields.layer_types()) is not None:
+        return given
+    layers = fields.number("num_hidden_layers")
+    rope = fields.integers("no_rope_layers")
+    if rope is None:
+        interval = fields.number("no_rope_layer_interval")
+        rope = [int((i + 1) % interval != 0) for i in range(layers)]
+    if len(rope) != layers:
+        raise fields.error("no_rope_layers", f"{len(rope)} entries for {layers} layers")
+    window = fields.optional("sliding_window") if fields.flag("use_sliding_window") else None
+    return [_kind(None if uses else window) for uses in rope]
+
+
+def sparse_where(sparse: Callable[[int, int], bool]) -> Callable[[Fields], list[bool]]:
+    """Make a rule of layer i of n: by mlp_layer_types, else experts where it says."""
+
+    def experts(fields: Fields) -> list[bool]:
+        given = fields.words("mlp_layer_types", ("dense", "sparse"))
+        layers = fields.number("num_hidden_layers")
+        return [sparse(i, layers) for i in range(layers)] if given is None else [word == "sparse" for word in given]
+
+    return experts

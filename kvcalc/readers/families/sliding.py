@@ -49,6 +49,7 @@ STEP_MOE = {
     "num_experts": field("E"),
     "num_experts_per_tok": field("moe_top_k"),
     "shared_intermediate_size": field("share_expert_dims"),
+    "shared_bias": When("mlp_bias", True),
 }
 MOSHI = {**DECODER, "mlp": {**GATED, "intermediate_size": field("ffn_dim//2")}}
 
@@ -74,8 +75,15 @@ def kinds_by(full: dict[str, Any], sliding: dict[str, Any], moe: dict[str, Any])
 
 
 def half_window(fields: Fields) -> dict[str, Any]:
-    """local_attention counts both sides of an encoder's window: a decoder has one of them, the token itself included."""
-    return {"sliding_window": fields.number("local_attention") // 2}
+    """local_attention counts both sides of an encoder's window: a decoder has one, the token itself included."""
+    norm = "layernorm" if fields.flag("norm_bias") else "rmsnorm"  # LayerNorms without biases
+    return {"sliding_window": fields.number("local_attention") // 2, "norm": norm}
+
+
+def modernbert_reach(fields: Fields) -> list[str]:
+    """By layer_types, else the first of every global_attn_every_n_layers is full."""
+    every = fields.optional("global_attn_every_n_layers") or 3
+    return full_where(lambda i, _: i % every == 0)(fields)
 
 
 def mimo_window(fields: Fields) -> dict[str, Any]:
@@ -200,16 +208,21 @@ FAMILIES: dict[str, Family] = {
         kinds=kinds_by(MIMO_FULL, MIMO_SLIDING, MOE),
         derive=mimo_window,
     ),
+    # The first layer has no norm before attention; the head has one, after a matrix of its own.
     "modernbert-decoder": Family(
         {
             **DECODER,
-            "norm": When("norm_bias", "layernorm"),
+            "norm": field("norm"),
             "embedding_norm": True,
             "attention": {**MHA, "bias": When("attention_bias", QKVO)},
             "mlp": MLP_BIASED,
             "lm_head_bias": When("decoder_bias", True),
+            "extras": [
+                {"name": "head", "parameters": "d*d", "work_per_token": "2*d*d", "at_head": True},
+                When("classifier_bias", {"name": "head-bias", "parameters": "d"}),
+            ],
         },
-        full_every("global_attn_every_n_layers", 3),
+        modernbert_reach,
         derive=half_window,
     ),
     "olmo3": Family({**DECODER, "attention": {**BIASED, "qk_norm": "full"}}, full_every("", 4)),
@@ -235,7 +248,10 @@ FAMILIES: dict[str, Family] = {
         kinds=kinds_by(STEP, {**STEP, "num_attention_heads": field("sliding_heads")}, STEP_MOE),
         derive=step_heads,
     ),
-    "moshi": Family({**MOSHI, "extras": [{"name": "padding-row", "parameters": "d"}]}, every_layer_slides),
+    "moshi": Family(
+        {**MOSHI, "tie_word_embeddings": False, "extras": [{"name": "padding-row", "parameters": "d"}]},
+        every_layer_slides,
+    ),
     "kyutai_speech_to_text": Family(
         {
             **MOSHI,
@@ -248,5 +264,6 @@ FAMILIES: dict[str, Family] = {
             ],
         },
         every_layer_slides,
+        refused=("tie_word_embeddings",),
     ),
 }

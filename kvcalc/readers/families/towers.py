@@ -65,6 +65,19 @@ def molmo_norm(fields: Fields) -> dict[str, Any]:
     return {"qk": "per_head" if kind == "qwen3" else "full"}
 
 
+def ernie_experts(fields: Fields) -> dict[str, Any]:
+    """moe_intermediate_size is a pair: experts for text, and for images."""
+    text, image = fields.integers("moe_intermediate_size") or (1536, 512)
+    return {"d_text": text, "d_image": image, "sparse": sum(sparse_where(lambda i, _: i >= 1)(fields))}
+
+
+def ocr_experts(fields: Fields) -> list[bool]:
+    """Read mlp_layer_types: the class has no default."""
+    if fields.raw("mlp_layer_types") is None:
+        raise fields.document.error(fields.place, "missing field 'mlp_layer_types'", "dense or sparse, one a layer")
+    return sparse_where(lambda _i, _n: True)(fields)
+
+
 def muse_sparse(fields: Fields) -> dict[str, Any]:
     """How many layers have experts: these have norms of the experts' width."""
     return {"sparse": sum(MUSE_EXPERTS(fields))}
@@ -84,7 +97,32 @@ FAMILIES: dict[str, Family] = {
     "qwen2_5_omni_text": QWEN2,
     "qwen3_vl_text": Family({**DECODER, "attention": NORMED}),
     "qwen3_vl_moe_text": QWEN3_MOE,
-    "qwen3_omni_moe_text": QWEN3_MOE,
+    "qwen3_omni_moe_text": QWEN3_MOE._replace(reach=every_layer_slides),
+    "ernie4_5_vl_moe_text": Family(
+        {
+            **DECODER,
+            "attention": {**HEADS, "bias": When("use_bias", QKVO)},
+            "mlp": {**GATED, "bias": When("use_bias", True)},
+            "lm_head_bias": When("use_bias", True),
+            "moe": {
+                **MOE,
+                "moe_intermediate_size": field("d_text"),
+                "router_bias": True,
+                "shared_intermediate_size": field("d_text*moe_num_shared_experts"),
+                "shared_bias": When("use_bias", True),
+            },
+            "extras": [
+                {
+                    "name": "vision-experts",
+                    "parameters": "L_s*E*(3*d*d_i + d + 1)",
+                    "symbols": {"L_s": field("sparse"), "E": field("num_experts"), "d_i": field("d_image")},
+                    "source": "ERNIE 4.5: text tokens never visit the experts of images",
+                }
+            ],
+        },
+        experts=sparse_where(lambda i, _: i >= 1),
+        derive=ernie_experts,
+    ),
     "glm4v_text": Family(GLM4V),
     "glm_ocr_text": Family({**GLM4V, "attention": HEADS}),
     "glm4v_moe_text": Family(
@@ -120,14 +158,22 @@ FAMILIES: dict[str, Family] = {
         {
             **DECODER,
             "extras": [
-                {"name": "delay-norm", "parameters": "L*2*32*d", "work_per_token": "L*4*32*d", "symbols": LAYERS}
+                # Made from the delay, so once a call and not for every token.
+                {
+                    "name": "delay-norm",
+                    "parameters": "L*2*32*d",
+                    "work_per_token": "L*4*32*d",
+                    "symbols": LAYERS,
+                    "at_head": True,
+                }
             ],
         },
         every_layer_slides,
     ),
-    "deepseek_ocr2_text": Family(DEEPSEEK_OCR, experts=sparse_where(lambda i, _: i >= 1)),
-    "unlimited_ocr_text": Family(DEEPSEEK_OCR, every_layer_slides, sparse_where(lambda i, _: i >= 1)),
-    "kosmos_2_text_model": Family({**KOSMOS, "extras": [KOSMOS_NORMS]}, refused=("add_cross_attention",)),
+    "deepseek_ocr2_text": Family(DEEPSEEK_OCR, experts=ocr_experts),
+    "kosmos_2_text_model": Family(
+        {**KOSMOS, "norms_per_layer": 3, "extras": [KOSMOS_NORMS]}, refused=("add_cross_attention",)
+    ),
     "kosmos_2_5_text_model": Family(
         {**KOSMOS, "extras": [KOSMOS_NORMS, {"name": "segment-embedding", "parameters": "2*d"}]}
     ),
