@@ -2,7 +2,8 @@
 
     cache = sum over layers that own memory:  elements per token x tokens kept(n) + fixed state
 
-How many tokens, and which elements of each, is the engine's to say. Totals are the batch's, but what a new token leaves is one sequence's. Bytes are bits rounded up once.
+How many tokens, and which elements of each, is the engine's to say. Totals are the batch's, but what a new token leaves
+is one sequence's. Bytes are bits rounded up once.
 """
 
 from __future__ import annotations

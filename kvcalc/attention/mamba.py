@@ -148,9 +148,7 @@ class Mamba2(NamedTuple):
         """The state and the convolution's last columns."""
         return (
             State("state", "n_h*P*N", "state", SOURCE_2),
-            State(
-                "conv", "(K_c - 1)*(n_h*P + 2*G*N)", "conv", SOURCE_CONV, library="K_c*(n_h*P + 2*G*N)"
-            ),
+            State("conv", "(K_c - 1)*(n_h*P + 2*G*N)", "conv", SOURCE_CONV, library="K_c*(n_h*P + 2*G*N)"),
         )
 
     def work(self, mode: str) -> tuple[Work, ...]:

@@ -36,9 +36,7 @@ PromptOption = Annotated[
 
 @app.command()
 @with_options
-def verify(
-    out: Output, model: SourceArgument = None, every: AllOption = False, prompt: PromptOption = None
-) -> None:
+def verify(out: Output, model: SourceArgument = None, every: AllOption = False, prompt: PromptOption = None) -> None:
     """Verify kvcalc's numbers against live code: the real model of a config, built without weights.
 
     Exit 0 where all agree, 1 where a number differs, 2 where it cannot be run.

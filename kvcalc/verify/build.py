@@ -131,4 +131,3 @@ def reason(error: BaseException) -> str:
     """Say an error of the library's in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
-

@@ -95,7 +95,8 @@ def _each(types: Sequence[str]) -> Iterator[Counted]:
     # A fork has the library already; where there is none, each process imports it.
     context = multiprocessing.get_context("fork" if hasattr(os, "fork") else None)
     verify_type(SMALL)  # what every process needs is then imported, once
-    waiting, running = list(reversed(types)), {}
+    waiting = list(reversed(types))
+    running: dict[Any, tuple[str, Any, float]] = {}  # by the end that we read
     while waiting or running:
         while waiting and len(running) < (os.cpu_count() or 1):
             ours, theirs = context.Pipe(duplex=False)
