@@ -1,4 +1,4 @@
-"""verify: kvcalc's numbers, counted as torch counts, against records of live code; and the real thing if it is there."""
+"""verify: kvcalc's numbers, counted as torch counts, against records of live code; the real thing if there."""
 
 from __future__ import annotations
 
