@@ -331,3 +331,29 @@ def test_the_config_says_the_dtype_of_states() -> None:
 def test_layers_may_be_counted_by_their_list() -> None:
     spec = from_config({key: told for key, told in NEMOTRON.items() if key != "num_hidden_layers"})
     assert spec.layers == 4
+
+
+ZAMBA = {"model_type": "zamba2", "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 100, "num_attention_heads": 4}
+ZAMBA_LAYERS = {**ZAMBA, "layers_block_type": ["mamba", "hybrid"]}
+GRIFFIN = {"model_type": "recurrent_gemma", "hidden_size": 64, "num_hidden_layers": 3, "vocab_size": 100}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (ZAMBA, "layers_block_type: missing.*54 kinds are not 2"),
+        ({**ZAMBA_LAYERS, "tie_word_embeddings": False}, "tie_word_embeddings.*shares no blocks"),
+        ({**ZAMBA_LAYERS, "n_mamba_heads": 7}, "n_mamba_heads: 7 heads do not divide 128"),
+        ({**GRIFFIN, "num_attention_heads": 5}, "num_attention_heads: 5 blocks do not divide 64"),
+        ({**GRIFFIN, "num_attention_heads": 4, "block_types": ["recurrent", "x"]}, "block_types"),
+    ],
+)
+def test_what_the_class_does_otherwise_is_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises((ConfigError, NotUnderstoodError), match=message):
+        from_config(config)
+
+
+def test_a_formula_without_a_whole_result_is_refused_at_the_door() -> None:
+    told = {**NATIVE, "attention": {"kind": "rg_lru", "lru_width": 10, "num_blocks": 3, "conv_kernel": 4}}
+    with pytest.raises(ConfigError, match="rg_lru: .*10 is not divisible by 3"):
+        read_native(Document("m.yaml", told, dict))

@@ -247,8 +247,15 @@ class _Stack:
             return self._heads(attention, place)
         if isinstance(attention, CustomFile):
             return self._custom(attention, place)
-        told = {name: value for name, value in attention if name not in ("reach", "shares_kv", "shares_weights") and value is not None}
+        of_the_branch = ("reach", "shares_kv", "shares_weights")
+        told = {name: value for name, value in attention if name not in of_the_branch and value is not None}
         memory: Memory = class_of(MEMORIES, attention.kind)(**told)
+        symbols = {**memory.symbols(), "d": self.file.hidden_size}
+        for part in (*memory.weights(), *memory.states(), *memory.work("absorbed")):
+            try:
+                parse(part.formula).evaluate(symbols)
+            except FormulaError as error:
+                raise self.error(place, f"{attention.kind}: {part.name}: {error.message}") from None
         return memory
 
     def _heads(self, attention: HeadsFile, place: Place) -> Heads:

@@ -200,8 +200,36 @@ def recurrent_gemma_types(fields: Fields) -> list[str]:
     return ["state" if given[i % len(given)] == "recurrent" else "attention" for i in layers]
 
 
+def zamba_blocks(fields: Fields) -> None:
+    """Refuse what the class does otherwise: it shares blocks only where it ties embeddings, and concatenates two."""
+    if not fields.flag("tie_word_embeddings"):
+        raise fields.not_understood("tie_word_embeddings", "the class then shares no blocks either")
+    width = 2 * fields.number("hidden_size")
+    if fields.optional("attention_hidden_size") not in (None, 0, width):
+        raise fields.error("attention_hidden_size", f"attention reads two hidden states, {width}")
+    heads, channels = fields.number("n_mamba_heads"), fields.number("mamba_expand") * fields.number("hidden_size")
+    if channels % heads:
+        raise fields.error("n_mamba_heads", f"{heads} heads do not divide {channels} channels")
+
+
+def zamba_rank(fields: Fields) -> dict[str, Any]:
+    """As Mamba-1's."""
+    zamba_blocks(fields)
+    return time_step_rank("mamba_dt_rank")(fields)
+
+
+def zamba2_check(fields: Fields) -> dict[str, Any]:
+    """Nothing of its own."""
+    zamba_blocks(fields)
+    return {}
+
+
 def recurrent_gemma_bias(fields: Fields) -> dict[str, Any]:
     """The output projection always has a bias."""
+    blocks = fields.number("num_attention_heads")
+    width = fields.optional("lru_width") or fields.number("hidden_size")
+    if width % blocks:
+        raise fields.error("num_attention_heads", f"{blocks} blocks do not divide {width} channels of the recurrence")
     return {"bias": QKVO if fields.flag("attention_bias") else ["o"]}
 
 
@@ -239,7 +267,7 @@ FAMILIES: dict[str, Family] = {
         ),
     ),
     "nemotron_h": Family(
-        {**STATEFUL, "norms_per_layer": 1},
+        {**STATEFUL, "norms_per_layer": 1, "tie_word_embeddings": False},
         derive=nemotron_blocks,
         required=("num_hidden_layers or layer_types or hybrid_override_pattern", "hidden_size"),
         layers=lambda fields: list(fields.raw("blocks")),
@@ -273,12 +301,13 @@ FAMILIES: dict[str, Family] = {
     ),
     "zamba": Family(
         {**without(DECODER, "attention"), "norms_per_layer": 1},
-        derive=time_step_rank("mamba_dt_rank"),
+        derive=zamba_rank,
         layers=zamba_kinds(zamba_default),
         kinds=zamba_layers(JAMBA_MAMBA, GATED, [ZAMBA_LINEAR]),
     ),
     "zamba2": Family(
         {**without(DECODER, "attention"), "norms_per_layer": 1},
+        derive=zamba2_check,
         layers=zamba_kinds(zamba2_default),
         kinds=zamba_layers(
             ZAMBA2_MAMBA,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kvcalc.readers.fields import Fields
 
 STATEFUL = {**DECODER, "state_dtype": field("state_dtype", or_absent=True)}
+UNTIED = {**DECODER, "tie_word_embeddings": False}  # whatever the field of that name says
 BIASED = {**HEADS, "bias": When("attention_bias", QKVO)}
 QWEN_HEADS = {
     **HEADS,
@@ -177,7 +178,7 @@ FAMILIES: dict[str, Family] = {
         ),
     ),
     "kimi_linear": Family(
-        DECODER,
+        UNTIED,
         derive=kimi_state,
         layers=crossed(kimi_layers, kimi_experts),
         kinds=kinds_of(
@@ -194,7 +195,7 @@ FAMILIES: dict[str, Family] = {
         ),
     ),
     "bailing_hybrid": Family(
-        DECODER,
+        UNTIED,
         layers=crossed(attends_every("layer_group_size", 6), bailing_experts),
         kinds=kinds_of(
             {
