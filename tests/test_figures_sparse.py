@@ -10,6 +10,7 @@ import yaml  # noqa: TID253  # a test starts no command
 
 from builders import from_config, heads, model, records, value
 from kvcalc.attention.reach import Chunk, Full
+from kvcalc.errors import ConfigError
 from kvcalc.readers.native import read_native
 from kvcalc.readers.text import Document
 from kvcalc.workload import Workload
@@ -145,6 +146,24 @@ COMPUTED = {
     "mlra-t1": on_one_of_several_devices,
     "tpa": tensor_product,
 }
+
+
+@pytest.mark.parametrize(
+    ("branches", "message"),
+    [
+        (NSA.replace("carries_query: true,", ""), "0 of 3 branches carry the query"),
+        (NSA.replace("num_key_value_heads: 4", "num_key_value_heads: 6", 1), "not divisible by num_key_value_heads 6"),
+        (
+            "[{kind: gla_latent, num_attention_heads: 8, latent_heads: 3, kv_lora_rank: 16, qk_rope_head_dim: 4,"
+            " qk_nope_head_dim: 8, v_head_dim: 8}]",
+            "not divisible by latent_heads 3",
+        ),
+    ],
+    ids=["query", "heads", "latents"],
+)
+def test_branches_that_cannot_be(branches: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        one_layer(branches)
 
 
 @pytest.mark.parametrize("record", [r for r in FIGURES if not r["id"].startswith("nsa")], ids=lambda r: str(r["id"]))

@@ -205,6 +205,10 @@ class _Stack:
         speaks = bool({"sliding_window", "dilation", "attention_chunk_size"} & own.model_fields_set)
         reach = self._reach(own, place) if speaks or not kind else self._reach(self.file, ())
         branches = tuple(self._branches(own, place, reach))
+        carried = [told["carries_query"] for told in (b.memory._asdict() for b in branches) if "carries_query" in told]
+        if carried and sum(carried) != 1:
+            message = f"{sum(carried)} of {len(carried)} branches carry the query, which is one's to count"
+            raise self.error((*place, "branches"), message, "carries_query: true in one of them")
         norms = self.file.norms_per_layer if own.norms_per_layer is None else own.norms_per_layer
         extras = _extras(self.document, own, self.file.hidden_size, (*self.at, *place)) if kind else ()
         return Layer(branches, self._feedforward(own, place), norms, extras)
@@ -249,6 +253,8 @@ class _Stack:
             return self._custom(attention, place)
         of_the_branch = ("reach", "shares_kv", "shares_weights")
         told = {name: value for name, value in attention if name not in of_the_branch and value is not None}
+        for field in {"num_key_value_heads", "latent_heads"} & told.keys():
+            self._check_groups(told.get("num_attention_heads", 0), field, told[field], place)
         memory: Memory = class_of(MEMORIES, attention.kind)(**told)
         symbols = {**memory.symbols(), "d": self.file.hidden_size}
         for part in (*memory.weights(), *memory.states(), *memory.work("absorbed")):
@@ -258,15 +264,16 @@ class _Stack:
                 raise self.error(place, f"{attention.kind}: {part.name}: {error.message}") from None
         return memory
 
+    def _check_groups(self, n_h: int, field: str, groups: int, place: Place) -> None:
+        """Query heads share out what is cached evenly."""
+        if n_h % groups:
+            near = max(g for g in range(1, min(groups, n_h) + 1) if n_h % g == 0)
+            message = f"num_attention_heads {n_h} is not divisible by {field} {groups}"
+            raise self.error((*place, field), message, f"{near} divides it")
+
     def _heads(self, attention: HeadsFile, place: Place) -> Heads:
         n_h, n_kv = attention.num_attention_heads, attention.num_key_value_heads
-        if n_h % n_kv:
-            near = max(g for g in range(1, min(n_kv, n_h) + 1) if n_h % g == 0)
-            raise self.error(
-                (*place, "num_key_value_heads"),
-                f"num_attention_heads {n_h} is not divisible by num_key_value_heads {n_kv}",
-                f"{near} divides it",
-            )
+        self._check_groups(n_h, "num_key_value_heads", n_kv, place)
         return Heads(
             num_attention_heads=n_h,
             num_key_value_heads=n_kv,
