@@ -120,8 +120,10 @@ def _latent(memory: Memory, variant: Variant) -> Memory:
     if isinstance(memory, Latent):
         n_h, d_n, d_v = memory.num_attention_heads, memory.qk_nope_head_dim, memory.v_head_dim
     elif isinstance(memory, Heads):
-        if memory.q_hidden_size:
-            raise NotRebuiltError(f"a latent is made from hidden_size, and {memory.label} reads {memory.q_hidden_size}")
+        if other := memory.q_hidden_size or memory.kv_hidden_size:
+            raise NotRebuiltError(f"a latent is made from hidden_size, and {memory.label} reads {other}")
+        if memory.merged:
+            raise NotRebuiltError("two attentions share one softmax and its weights")
         n_h, d_n, d_v = memory.num_attention_heads, memory.head_dim, memory.head_dim
         if d_n % 2 and not variant.kv_lora_rank:
             raise NotRebuiltError(f"d_h^R = d_h/2 is no whole number for heads of {d_n}")

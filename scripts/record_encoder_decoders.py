@@ -61,6 +61,8 @@ def inputs(model: Any, told: dict[str, Any], tokens: int, device: str) -> dict[s
         return {name: torch.zeros(1, 4 * tokens, config.input_feat_per_channel, device=device)}
     if config.model_type == "moonshine":
         return {name: torch.zeros(1, 400 * tokens, device=device)}
+    if config.model_type == "moonshine_streaming":  # frames of 80 samples, two strides of 2
+        return {name: torch.zeros(1, 4 * 80 * tokens, device=device)}
     if name == "input_ids" and "encoder_hidden_size" not in told:
         return {name: torch.ones(1, tokens, dtype=torch.long, device=device)}
     width = told.get("encoder_hidden_size") or config.get_text_config(decoder=True).hidden_size

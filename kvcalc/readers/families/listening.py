@@ -60,6 +60,70 @@ def moonshine(fields: Fields) -> dict[str, Any]:
     return {}
 
 
+def streaming(fields: Fields) -> dict[str, Any]:
+    """An encoder of windows to both sides, a pair of numbers a layer, each counting the token itself."""
+    encoder = fields.beside("encoder_config", "moonshine_streaming_encoder")
+    if fields.optional("num_key_value_heads") is None:
+        raise fields.not_understood("num_key_value_heads", "absent, and the library's class has no default for it")
+    layers, width = encoder.number("num_hidden_layers"), encoder.number("hidden_size")
+    windows = encoder.raw("sliding_windows")
+    if not isinstance(windows, list) or len(windows) != layers:
+        raise encoder.error("sliding_windows", f"not a list of {layers} pairs, one a layer")
+    heads = encoder.number("num_attention_heads")
+    memory = {
+        "kind": "heads",
+        "num_attention_heads": heads,
+        "num_key_value_heads": encoder.number("num_key_value_heads"),
+        "head_dim": encoder.optional("head_dim") or width // heads,
+        "bias": QKVO if encoder.flag("attention_bias") else [],
+    }
+    kinds: dict[str, dict[str, Any]] = {}
+    order = []
+    for pair_ in windows:
+        if (
+            not isinstance(pair_, list)
+            or [type(side) for side in pair_] != [int, int]
+            or min(pair_[0], pair_[1] + 1) < 1
+        ):
+            raise encoder.error("sliding_windows", f"{pair_!r} is not a pair of whole numbers, the first from 1")
+        order.append(f"window-{pair_[0]}-{pair_[1]}")
+        band = {"kind": "band", "left": pair_[0] - 1, "right": max(pair_[1] - 1, 0)}
+        kinds[order[-1]] = {"attention": {**memory, "reach": band}}
+    samples = encoder.raw("frame_ms")
+    if not isinstance(samples, int | float) or not 0 < samples <= MAX_FRAME_MS:
+        raise encoder.error("frame_ms", f"{samples!r} is not a number up to {MAX_FRAME_MS}")
+    frame = round(encoder.number("sample_rate") * samples / 1000)
+    hidden = fields.number("hidden_size")
+    extras = [{**FRAMES_OF_SAMPLES, "symbols": {"f": frame}}]
+    if width != hidden:
+        extras.append({**TO_THE_DECODER, "symbols": {"d_q": hidden}})
+    stack = {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "norm": "rmsnorm",
+        "norms_per_layer": 2,
+        "position_embeddings": fields.number("max_position_embeddings"),
+        "layers": kinds,
+        "layer_types": order,
+        "mlp": {
+            "kind": "dense",
+            "intermediate_size": encoder.number("intermediate_size"),
+            "gated": False,
+            "bias": True,
+        },
+        "extras": extras,
+    }
+    return {"stack": stack}
+
+
+MAX_FRAME_MS = 10_000
+FRAMES_OF_SAMPLES = {
+    "name": "frames",
+    "parameters": "f*d + 5*d*2*d + 2*d + 5*2*d*d + d + 1",
+    "work_per_token": "4*2*f*d + 2*2*5*d*2*d + 2*5*2*d*d",
+    "source": "transformers moonshine_streaming: frames of f samples, two convolutions of width 5 and stride 2",
+}
+TO_THE_DECODER = {"name": "to-the-decoder", "parameters": "d*d_q", "work_per_token": "2*d*d_q"}
 MOONSHINE_HEADS = {
     "kind": "heads",
     "num_attention_heads": field("num_attention_heads"),
@@ -142,6 +206,21 @@ FAMILIES: dict[str, Family] = {
         },
         derive=moonshine,
         required=("num_hidden_layers", "encoder_num_hidden_layers", "hidden_size"),
+    ),
+    "moonshine_streaming": Family(
+        {
+            "hidden_size": field("hidden_size"),
+            "num_hidden_layers": field("num_hidden_layers"),
+            "vocab_size": field("vocab_size"),
+            "max_position_embeddings": field("max_position_embeddings"),
+            "tie_word_embeddings": field("tie_word_embeddings"),
+            "norm": "rmsnorm",  # LayerNorm without biases
+            "norms_per_layer": 3,
+            "branches": two_attentions({**MOONSHINE_HEADS, "num_key_value_heads": field("num_key_value_heads")}),
+            "mlp": {**GATED, "bias": True},
+            "encoder": field("stack"),
+        },
+        derive=streaming,
     ),
     "speecht5": Family(
         {
