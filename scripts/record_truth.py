@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAPPINGS = ("CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM", "SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ")
-OTHER_PARTS = ("vision", "visual", "audio", "image", "vqmodel", "projector", "multi_modal", "qformer")
+OTHER_PARTS = (
+    *("vision", "visual", "audio", "image", "vqmodel", "projector", "multi_modal", "qformer", "codec", "connector"),
+)
 LENGTHS = (1, 7, 100)
 STEPS = (41, 101)
 SMALL = 5_000_000

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import FormulaError, did_you_mean
 from kvcalc.formula import parse
+from kvcalc.readers.schema import MAX_LAYERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,6 +116,8 @@ class Fields:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise self.error(name, f"{value!r} is not a whole number from 0")
+        if name.endswith("_layers") and value > MAX_LAYERS:  # layers are listed one by one
+            raise self.error(name, f"{value} is too large", f"at most {MAX_LAYERS}")
         return value
 
     def number_or_zero(self, name: str) -> int:

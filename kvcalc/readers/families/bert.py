@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kvcalc.readers.fields import Fields
 
-TOKEN_TYPES = {"name": "token-types", "parameters": "t*d", "symbols": {"t": field("type_vocab_size")}}
+TOKEN_TYPES = {"name": "token-types", "parameters": "types*d", "symbols": {"types": field("type_vocab_size")}}
 TRANSFORM = {"name": "lm-head-transform", "parameters": "d*d + 3*d", "work_per_token": "2*d*d", "at_head": True}
 # big_bird's class runs it over the first token of every call, though no logit comes of it.
 POOLER = {"name": "pooler", "parameters": "d*d + d", "work_per_token": "2*d*d", "at_head": True}
@@ -34,8 +34,8 @@ BERT = {**BERT_GENERATION, "extras": BERT_EXTRAS}
 NARROW_EXTRAS = [
     {
         "name": "types-and-norms",
-        "parameters": "(t + 5)*e",
-        "symbols": {"t": field("type_vocab_size"), "e": field("width")},
+        "parameters": "(types + 5)*d_w",
+        "symbols": {"types": field("type_vocab_size"), "d_w": field("width")},
     },
     When("other_width", {"name": "embedding-projection-bias", "parameters": "d"}),
     When("same_width", {"name": "lm-head-transform", "parameters": "d*d", "work_per_token": "2*d*d", "at_head": True}),
@@ -104,8 +104,8 @@ FAMILIES: dict[str, Family] = {
                 *NARROW_EXTRAS,
                 {
                     "name": "positions",
-                    "parameters": "r*e",
-                    "symbols": {"r": field("max_position_embeddings"), "e": field("width")},
+                    "parameters": "r*d_w",
+                    "symbols": {"r": field("max_position_embeddings"), "d_w": field("width")},
                 },
             ],
         },
@@ -118,7 +118,11 @@ FAMILIES: dict[str, Family] = {
                 *BERT_EXTRAS,
                 When(
                     "use_task_id",
-                    {"name": "task-types", "parameters": "t*d", "symbols": {"t": field("task_type_vocab_size")}},
+                    {
+                        "name": "task-types",
+                        "parameters": "tasks*d",
+                        "symbols": {"tasks": field("task_type_vocab_size")},
+                    },
                 ),
             ],
         }
@@ -135,11 +139,11 @@ FAMILIES: dict[str, Family] = {
             "extras": [
                 {
                     "name": "positions-types-norms",
-                    "parameters": "(r + t + 2)*e + d + 3*d_o",
+                    "parameters": "(r + types + 2)*d_w + d + 3*d_o",
                     "symbols": {
                         "r": field("max_position_embeddings"),
-                        "t": field("type_vocab_size"),
-                        "e": field("input_embedding_size"),
+                        "types": field("type_vocab_size"),
+                        "d_w": field("input_embedding_size"),
                         "d_o": field("output_embedding_size"),
                     },
                 },
@@ -155,21 +159,21 @@ FAMILIES: dict[str, Family] = {
                 *BERT_EXTRAS,
                 {
                     "name": "shapes-and-sounds",
-                    "parameters": "V_p*d_p + V_s*d_s",
+                    "parameters": "sounds*sound_width + shapes*shape_width",
                     "symbols": {
-                        "V_p": field("pronunciation_vocab_size"),
-                        "d_p": field("pronunciation_embed_dim"),
-                        "V_s": field("shape_vocab_size"),
-                        "d_s": field("shape_embed_dim"),
+                        "sounds": field("pronunciation_vocab_size"),
+                        "sound_width": field("pronunciation_embed_dim"),
+                        "shapes": field("shape_vocab_size"),
+                        "shape_width": field("shape_embed_dim"),
                     },
                 },
                 When(
                     "concat_input",
                     {
                         "name": "input-map",
-                        "parameters": "(d + x)*d + d",
-                        "work_per_token": "2*(d + x)*d",
-                        "symbols": {"x": field("beside")},
+                        "parameters": "(d + beside)*d + d",
+                        "work_per_token": "2*(d + beside)*d",
+                        "symbols": {"beside": field("beside")},
                     },
                 ),
             ],
@@ -205,9 +209,9 @@ FAMILIES: dict[str, Family] = {
                 *BERT_EXTRAS,
                 {
                     "name": "language-adapters",
-                    "parameters": "L*m*(2*d*a + a + d)",
-                    "work_per_token": "L*4*d*a",
-                    "symbols": {**LAYERS, "m": field("n_languages"), "a": field("adapter_width")},
+                    "parameters": "L*languages*(2*d*adapter + adapter + d)",
+                    "work_per_token": "L*4*d*adapter",
+                    "symbols": {**LAYERS, "languages": field("n_languages"), "adapter": field("adapter_width")},
                 },
             ],
         },

@@ -50,7 +50,12 @@ BESIDE_EXPERTS = {
     "work_per_token": "L*6*d*d_ff",
     "symbols": {**LAYERS, "d_ff": field("intermediate_size")},
 }
-BESIDE_BIAS = {**BESIDE_EXPERTS, "name": "mlp-beside-experts-bias", "parameters": "L*(2*d_ff + d)", "work_per_token": 0}
+BESIDE_BIAS = {
+    **BESIDE_EXPERTS,
+    "name": "mlp-beside-experts-bias",
+    "parameters": "L*(2*d_ff + d)",
+    "work_per_token": 0,
+}
 HRM_HEADS = {
     **HEADS,
     "num_key_value_heads": field("num_attention_heads"),

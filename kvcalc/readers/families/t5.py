@@ -87,8 +87,7 @@ def switch(fields: Fields) -> dict[str, Any]:
 def udop(fields: Fields) -> dict[str, Any]:
     """Tables for one axis of text and two of the page."""
     given = fields.raw("relative_bias_args")
-    axes = [one.get("type") for one in given] if isinstance(given, list) else ["1d", "horizontal", "vertical"]
-    return {**gated(fields), "axes": len(axes)}
+    return {**gated(fields), "axes": len(given) if isinstance(given, list) else 3}
 
 
 LOCAL = {"kind": "band", "left": field("local_radius"), "right": field("local_radius")}
