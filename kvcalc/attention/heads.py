@@ -133,7 +133,8 @@ class Heads(NamedTuple):
         shapes = {"q": f"n_h*{k}", "k": f"n_kv*{k}", "v": f"n_kv*{v}"}
         if self.v_from_k:
             del shapes["v"]
-        parts = [Weights(name, f"{self._read if name in 'kv' else self._asks}*{shape}", name in "kv") for name, shape in shapes.items()]
+        made_from = {"q": self._asks, "k": self._read, "v": self._read}
+        parts = [Weights(name, f"{made_from[name]}*{shape}", name in "kv") for name, shape in shapes.items()]
         parts.append(Weights("o", f"n_h*{v}*d"))
         parts += [Weights(f"{name} bias", shapes[name], name in "kv") for name in shapes if name in self.bias]
         if "o" in self.bias:
