@@ -118,6 +118,8 @@ def _setting(report: Report) -> list[str]:
         told.append(f"shared prefix {tokens(workload.shared_prefix_tokens)}")
     if workload.engine != "paper":
         told.append(f"engine {workload.engine}")
+    if report.spec.predicted > 1:
+        told.append("with prediction layers")
     if not workload.kv_cache:
         told.append("no KV cache")
     return told

@@ -30,8 +30,17 @@ SETTING = {
     "kv_cache": "KV cache",
     "mla_decode": "MLA decode",
     "mla_prefill": "MLA prefill",
+    "engine": "engine",
+    "mtp": "prediction layers",
 }
-USUAL = {"cached_tokens": 0, "shared_prefix_tokens": 0, "generate_tokens": 0, "kv_cache": "on"}
+USUAL = {
+    "cached_tokens": 0,
+    "shared_prefix_tokens": 0,
+    "generate_tokens": 0,
+    "kv_cache": "on",
+    "engine": "paper",
+    "mtp": "off",
+}
 NAMES = {
     "cache_elements_per_token": "elements a token",
     "cache_bytes_per_token": "bytes a token",
