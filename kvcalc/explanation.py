@@ -160,7 +160,7 @@ def symbols(report: Report, lines: Iterable[Line]) -> dict[str, str]:
         if isinstance(branch.memory, Custom)
         for symbol, _ in branch.memory.constants
     }
-    for stack in (report.spec, *(group.layer for group in report.spec.groups)):
-        for extra in stack.extras:
-            own.update({symbol: f"a number of {extra.name}" for symbol, _ in extra.constants if symbol not in MEANINGS})
+    inside = [extra for group in report.spec.groups for extra in group.layer.extras]
+    for extra in (*report.spec.extras, *inside):
+        own.update({symbol: f"a number of {extra.name}" for symbol, _ in extra.constants if symbol not in MEANINGS})
     return {symbol: meaning for symbol, meaning in {**MEANINGS, **own}.items() if symbol in used}

@@ -15,12 +15,37 @@ if TYPE_CHECKING:
 
     from kvcalc.readers.fields import Fields
 
-TOKEN_TYPES = {"name": "token-types", "parameters": "types*d", "symbols": {"types": field("type_vocab_size")}}
-TRANSFORM = {"name": "lm-head-transform", "parameters": "d*d + 3*d", "work_per_token": "2*d*d", "at_head": True}
+TOKEN_TYPES = {
+    "name": "token-types",
+    "source": "BERT (arXiv:1810.04805) sec. 3, figure 2: segment embeddings",
+    "parameters": "types*d",
+    "symbols": {"types": field("type_vocab_size")},
+}
+TRANSFORM = {
+    "name": "lm-head-transform",
+    "source": "transformers modeling_bert.py, BertPredictionHeadTransform",
+    "parameters": "d*d + 3*d",
+    "work_per_token": "2*d*d",
+    "at_head": True,
+}
 # big_bird's class runs it over the first token of every call, though no logit comes of it.
-POOLER = {"name": "pooler", "parameters": "d*d + d", "work_per_token": "2*d*d", "at_head": True}
+POOLER = {
+    "name": "pooler",
+    "source": "transformers modeling_big_bird.py, BigBirdModel.pooler",
+    "parameters": "d*d + d",
+    "work_per_token": "2*d*d",
+    "at_head": True,
+}
 # Untied, the class has the bias of the head a second time.
-SECOND_BIAS = When("untied", {"name": "second-head-bias", "parameters": "V", "symbols": {"V": field("vocab_size")}})
+SECOND_BIAS = When(
+    "untied",
+    {
+        "name": "second-head-bias",
+        "source": "transformers modeling_bert.py, BertLMPredictionHead",
+        "parameters": "V",
+        "symbols": {"V": field("vocab_size")},
+    },
+)
 BERT_GENERATION = {
     **LAYERNORM_DECODER,
     "position_embeddings": field("max_position_embeddings"),
@@ -34,11 +59,28 @@ BERT = {**BERT_GENERATION, "extras": BERT_EXTRAS}
 NARROW_EXTRAS = [
     {
         "name": "types-and-norms",
+        "source": "transformers modeling_electra.py, ElectraEmbeddings",
         "parameters": "(types + 5)*d_w",
         "symbols": {"types": field("type_vocab_size"), "d_w": field("width")},
     },
-    When("other_width", {"name": "embedding-projection-bias", "parameters": "d"}),
-    When("same_width", {"name": "lm-head-transform", "parameters": "d*d", "work_per_token": "2*d*d", "at_head": True}),
+    When(
+        "other_width",
+        {
+            "name": "embedding-projection-bias",
+            "source": "transformers modeling_electra.py, embeddings_project",
+            "parameters": "d",
+        },
+    ),
+    When(
+        "same_width",
+        {
+            "name": "lm-head-transform",
+            "source": "transformers modeling_bert.py, BertPredictionHeadTransform",
+            "parameters": "d*d",
+            "work_per_token": "2*d*d",
+            "at_head": True,
+        },
+    ),
 ]
 PRENORM_BERT = {**BERT, "embedding_norm": False, "final_norm": True}
 
@@ -104,6 +146,7 @@ FAMILIES: dict[str, Family] = {
                 *NARROW_EXTRAS,
                 {
                     "name": "positions",
+                    "source": "transformers modeling_electra.py, ElectraEmbeddings",
                     "parameters": "r*d_w",
                     "symbols": {"r": field("max_position_embeddings"), "d_w": field("width")},
                 },
@@ -120,6 +163,7 @@ FAMILIES: dict[str, Family] = {
                     "use_task_id",
                     {
                         "name": "task-types",
+                        "source": "transformers modeling_ernie.py, ErnieEmbeddings",
                         "parameters": "tasks*d",
                         "symbols": {"tasks": field("task_type_vocab_size")},
                     },
@@ -139,6 +183,7 @@ FAMILIES: dict[str, Family] = {
             "extras": [
                 {
                     "name": "positions-types-norms",
+                    "source": "transformers modeling_rembert.py, RemBertEmbeddings",
                     "parameters": "(r + types + 2)*d_w + d + 3*d_o",
                     "symbols": {
                         "r": field("max_position_embeddings"),
@@ -159,6 +204,7 @@ FAMILIES: dict[str, Family] = {
                 *BERT_EXTRAS,
                 {
                     "name": "shapes-and-sounds",
+                    "source": "transformers modeling_roc_bert.py, RoCBertEmbeddings",
                     "parameters": "sounds*sound_width + shapes*shape_width",
                     "symbols": {
                         "sounds": field("pronunciation_vocab_size"),
@@ -171,6 +217,7 @@ FAMILIES: dict[str, Family] = {
                     "concat_input",
                     {
                         "name": "input-map",
+                        "source": "transformers modeling_roc_bert.py, map_inputs_layer",
                         "parameters": "(d + beside)*d + d",
                         "work_per_token": "2*(d + beside)*d",
                         "symbols": {"beside": field("beside")},
@@ -191,6 +238,7 @@ FAMILIES: dict[str, Family] = {
                 SECOND_BIAS,
                 {
                     "name": "rotation-table",
+                    "source": "transformers modeling_roformer.py: the table of rotations is a parameter",
                     "parameters": "r*d_h",
                     "symbols": {"r": field("max_position_embeddings"), "d_h": MHA["head_dim"]},
                 },
@@ -209,6 +257,7 @@ FAMILIES: dict[str, Family] = {
                 *BERT_EXTRAS,
                 {
                     "name": "language-adapters",
+                    "source": "X-MOD (arXiv:2205.06266) sec. 3",
                     "parameters": "L*languages*(2*d*adapter + adapter + d)",
                     "work_per_token": "L*4*d*adapter",
                     "symbols": {**LAYERS, "languages": field("n_languages"), "adapter": field("adapter_width")},

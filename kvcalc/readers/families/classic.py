@@ -35,7 +35,14 @@ MUSICGEN = {
     "vocab_size": field("vocab_size*num_codebooks"),
     "attention": MHA,
     "mlp": {**PLAIN, "intermediate_size": field("ffn_dim"), "bias": False},
-    "extras": [{"name": "padding-rows", "parameters": "codebooks*d", "symbols": {"codebooks": field("num_codebooks")}}],
+    "extras": [
+        {
+            "name": "padding-rows",
+            "source": "transformers modeling_musicgen.py: each codebook has a row of padding",
+            "parameters": "codebooks*d",
+            "symbols": {"codebooks": field("num_codebooks")},
+        }
+    ],
 }
 
 
@@ -96,7 +103,13 @@ FAMILIES: dict[str, Family] = {
             **LAYERNORM_DECODER,
             "attention": MHA,
             "mlp": {**PLAIN, "intermediate_size": field("hidden_size*intermediate_multiple_size"), "bias": False},
-            "extras": [{"name": "last-o-bias", "parameters": "d"}],
+            "extras": [
+                {
+                    "name": "last-o-bias",
+                    "source": "transformers modeling_gpt_neox_japanese.py, dense_bias",
+                    "parameters": "d",
+                }
+            ],
         }
     ),
     "gptj": Family(GPTJ),
@@ -134,6 +147,7 @@ FAMILIES: dict[str, Family] = {
                     "speaks_of_languages",
                     {
                         "name": "language-embeddings",
+                        "source": "transformers modeling_xlm.py, lang_embeddings",
                         "parameters": "languages*d",
                         "symbols": {"languages": field("n_langs")},
                     },

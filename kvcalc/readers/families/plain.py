@@ -40,12 +40,14 @@ WIDE_MOE = {**MOE, "moe_intermediate_size": field("intermediate_size")}
 GRANITE_MOE = {**DECODER, "attention": BIASED, "moe": WIDE_MOE}
 PRODUCT_KEYS = {
     "name": "product-keys",
+    "source": "transformers modeling_doge.py, DogeCDMoE.router_gate",
     "parameters": "L*d*2*isqrt(E)",
     "work_per_token": "L*2*d*2*isqrt(E)",
     "symbols": {**LAYERS, "E": field("num_experts")},
 }
 BESIDE_EXPERTS = {
     "name": "mlp-beside-experts",
+    "source": "transformers modeling_doge.py, DogeCDMoE",
     "parameters": "L*3*d*d_ff",
     "work_per_token": "L*6*d*d_ff",
     "symbols": {**LAYERS, "d_ff": field("intermediate_size")},
@@ -122,7 +124,17 @@ FAMILIES: dict[str, Family] = {
             **DECODER,
             "attention": {**BIASED, "qk_norm": "per_head"},
             "mlp": {**GATED, "gated": False},
-            "extras": [When("xielu", {"name": "xielu", "parameters": "2*L", "symbols": LAYERS})],
+            "extras": [
+                When(
+                    "xielu",
+                    {
+                        "name": "xielu",
+                        "source": "transformers modeling_apertus.py: alpha_p and alpha_n of xIELU",
+                        "parameters": "2*L",
+                        "symbols": LAYERS,
+                    },
+                )
+            ],
         },
         derive=apertus_activation,
     ),
@@ -162,7 +174,12 @@ FAMILIES: dict[str, Family] = {
             # A router of two keys an expert, sqrt(E) of each; experts are one neuron wide beside the MLP.
             "moe": {**MOE, "moe_intermediate_size": 1, "gated": False, "matrix_router": False},
             "extras": [
-                {"name": "residual-weights", "parameters": "L*2*d", "symbols": LAYERS},
+                {
+                    "name": "residual-weights",
+                    "source": "transformers modeling_doge.py, DogeDecoderLayer",
+                    "parameters": "L*2*d",
+                    "symbols": LAYERS,
+                },
                 When("is_moe", PRODUCT_KEYS),
                 When("is_moe", BESIDE_EXPERTS),
                 When("is_moe", When("mlp_bias", BESIDE_BIAS)),
@@ -195,7 +212,9 @@ FAMILIES: dict[str, Family] = {
             **without(DECODER, "attention", "mlp"),
             "num_hidden_layers": field("runs"),
             "norm": "unweighted",
-            "extras": [{"name": "first-state", "parameters": "d"}],
+            "extras": [
+                {"name": "first-state", "source": "transformers modeling_hrm_text.py, z_L_init", "parameters": "d"}
+            ],
         },
         derive=hrm_runs,
         layers=hrm_layers,
