@@ -257,11 +257,13 @@ class _Stack:
             self._check_groups(told.get("num_attention_heads", 0), field, told[field], place)
         memory: Memory = class_of(MEMORIES, attention.kind)(**told)
         symbols = {**memory.symbols(), "d": self.file.hidden_size}
-        for part in (*memory.weights(), *memory.states(), *memory.work("absorbed")):
+        formulas = {part.name: part.formula for part in memory.weights()}
+        formulas |= {part.name: part.formula for part in memory.work("absorbed")}
+        for name, formula in formulas.items():
             try:
-                parse(part.formula).evaluate(symbols)
+                parse(formula).evaluate(symbols)
             except FormulaError as error:
-                raise self.error(place, f"{attention.kind}: {part.name}: {error.message}") from None
+                raise self.error(place, f"{attention.kind}: {name}: {error.message}") from None
         return memory
 
     def _check_groups(self, n_h: int, field: str, groups: int, place: Place) -> None:
