@@ -107,7 +107,7 @@ class HeadsFile(AttentionBase):
     qk_norm_bias: bool = Field(default=False, description="biases on the norms of queries and keys")
     output_gate: bool = Field(default=False, description="q_proj doubled into a gate on the output")
     sinks: bool = Field(default=False, description="one learned logit a head (gpt-oss)")
-    differential: bool = Field(default=False, description="the difference of two softmaxes over the values of two heads")
+    differential: bool = Field(default=False, description="two softmaxes, subtracted, over the values of two heads")
     head_gate: bool = Field(default=False, description="one gate a head on the output, by a projection of its own")
     v_from_k: bool = Field(default=False, description="V is made by k_proj too, though K and V are both cached")
     kv_hidden_size: Size | None = Field(None, description="what K and V are made from, where it is not hidden_size")
