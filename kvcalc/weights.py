@@ -25,16 +25,19 @@ def parameters(spec: ModelSpec) -> Node:
         "d": spec.hidden_size,
         "V": spec.vocab_size,
         "d_w": spec.embedding_size,
+        "d_o": spec.lm_head_size,
         "r": spec.position_embeddings,
     }
     embedding = "V*d_w" if spec.embedding_size else "V*d"
+    other_head = bool(spec.lm_head_size)
     norm = NORMS[spec.norm]
     norms = spec.embedding_norm + spec.final_norm + sum(group.layer.norms * group.layers for group in spec.groups)
     outside = [
         (1, "embedding", embedding, SOURCE_EMBEDDING),
         (bool(spec.position_embeddings), "position embedding", "r*d", "learned positions: a row each"),
-        (2 * bool(spec.embedding_size), "embedding projection", "d_w*d", "OPT word_embed_proj_dim"),
-        (not spec.tie_word_embeddings, "lm_head", embedding, SOURCE_EMBEDDING),
+        (2 * bool(spec.embedding_size) - other_head, "embedding projection", "d_w*d", "OPT word_embed_proj_dim"),
+        (other_head, "lm_head projection", "d*d_o", "RemBERT output_embedding_size"),
+        (not spec.tie_word_embeddings, "lm_head", "V*d_o" if other_head else embedding, SOURCE_EMBEDDING),
         (spec.lm_head_bias, "lm_head bias", "V", SOURCE_EMBEDDING),
         (norms, "norms", norm, SOURCE_NORM),
     ]
@@ -61,6 +64,8 @@ def _encoder_weights(encoder: EncoderSpec) -> Iterator[Part]:
 
 def _layer_weights(stack: ModelSpec | EncoderSpec) -> Iterator[Part]:
     for layers, branch in branches_of(stack.groups):
+        if branch.shares_weights:
+            continue
         owned = [w for w in branch.memory.weights() if not (w.writes and branch.shares_kv)]
         symbols = {**branch.memory.symbols(), "d": stack.hidden_size}
         source = branch.memory.source
