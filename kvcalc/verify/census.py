@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 
 SECONDS, BYTES = 300, 12 * 2**30
 SMALL = "gpt2"  # builds at once
+# What a class's own defaults lack for the library to build and run them, from published configs of these types.
+LACKING: dict[str, dict[str, Any]] = {
+    "bamba": {"attn_layer_indices": [9, 18, 27]},
+    "deepseek_v2": {"num_experts_per_tok": 6, "n_group": 1, "topk_group": 1, "topk_method": "greedy"},
+    "dots1": {
+        "n_routed_experts": 128,
+        "num_experts_per_tok": 6,
+        "n_shared_experts": 2,
+        "n_group": 1,
+        "topk_group": 1,
+    },
+    "granitemoehybrid": {"layer_types": ["mamba", "mamba", "mamba", "attention"] * 8},
+    "hunyuan_v1_dense": {"head_dim": 128},
+    "hunyuan_v1_moe": {"head_dim": 128, "num_experts": 4, "moe_topk": 1},
+}
 STATUSES = ("exact", "different", "refused", "not built")
 
 
@@ -168,11 +183,13 @@ def verify_type(model_type: str) -> Counted:
 
 
 def default_config(model_type: str) -> str:
-    """The JSON text of a type's default config, every field said."""
+    """The JSON text of a type's default config, every field said; of an encoder's type, as the decoder it can be."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    text: str = CONFIG_MAPPING[model_type]().to_json_string(use_diff=False)
-    return text
+    fields = json.loads(CONFIG_MAPPING[model_type]().to_json_string(use_diff=False))
+    if fields.get("is_decoder") is False and not fields.get("is_encoder_decoder"):
+        fields["is_decoder"] = True
+    return json.dumps({**fields, **LACKING.get(model_type, {})})
 
 
 def _refused(model_type: str, fields: dict[str, Any], why: str) -> Counted:

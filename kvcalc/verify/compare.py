@@ -45,7 +45,7 @@ def compare(live: Observation, ours: Expectation) -> list[Compared]:
     ]
 
 
-NOT_PREFILL = "the library runs a recurrence in chunks"
+NOT_PREFILL = "the library runs a recurrence, or an encoder's windows, in blocks"
 
 
 def _layers(live: Observation, ours: Expectation) -> Iterator[Compared]:

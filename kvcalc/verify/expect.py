@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.analysis import analyze
-from kvcalc.attention.reach import dense
+from kvcalc.attention.reach import FULL, dense
 from kvcalc.engines import engine_of
 from kvcalc.model import NOTHING, branches_of, feedforwards_of
 from kvcalc.quantity import Quantity
@@ -55,6 +55,8 @@ def expect(spec: ModelSpec, tokens: int, encoder_tokens: int = 0) -> Expectation
     workload = Workload(tokens, engine=LIBRARY.name, encoder_tokens=encoder_tokens)
     report = analyze(spec, workload)
     chunkwise = any("chunks" in work.runs for _, branch in spec.branches() for work in branch.memory.work("naive"))
+    if spec.encoder is not None:  # windows of an encoder are run as padded blocks
+        chunkwise |= any(branch.reach.rules.both_ways != FULL.both_ways for _, branch in branches_of(spec.encoder.groups))
     prefill = Run(tokens, 0, encoder_tokens, True)
     step = Run(1, tokens, encoder_tokens, False)
     return Expectation(

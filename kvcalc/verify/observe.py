@@ -171,7 +171,9 @@ def _cache_of(given: Any) -> tuple[str, Any]:
 def parameters_of(live: Live) -> int:
     """Numbers of the language model's own modules and of its head, tied ones once: towers and projectors apart."""
     ours = [live.model, *live.model.modules()] if live.text is live.config else []
-    ours += [module for module in live.model.modules() if getattr(module, "config", None) is live.text]
+    # A model's own module: a projector's attention may hold the language model's config too.
+    models = [module for module in live.model.modules() if hasattr(module, "post_init")]
+    ours += [module for module in models if getattr(module, "config", None) is live.text]
     found = {id(weights): weights.numel() for module in ours for weights in module.parameters()}
     towers = [] if live.config.is_encoder_decoder else _parts(live.config)
     for name, module in live.model.named_modules():
