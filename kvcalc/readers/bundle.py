@@ -10,25 +10,13 @@ import json
 import os
 import re
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kvcalc.attention.heads import Heads
-from kvcalc.attention.latent import Latent
-from kvcalc.attention.reach import Chunk, Full, Window
-from kvcalc.feedforward import Dense, Experts
-from kvcalc.model import Branch, Layer, LayerGroup, ModelSpec, runs
+if TYPE_CHECKING:
+    from kvcalc.model import LayerGroup, ModelSpec
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _BUNDLE = os.path.join(_HERE, "bundled.json")
-_KINDS: dict[str, Any] = {
-    "heads": Heads,
-    "mla": Latent,
-    "full": Full,
-    "window": Window,
-    "chunk": Chunk,
-    "dense": Dense,
-    "moe": Experts,
-}
 
 
 @lru_cache(maxsize=1)
@@ -67,12 +55,16 @@ def config_path(name: str) -> str:
 
 def read(name: str) -> ModelSpec:
     """Return a bundled model."""
+    from kvcalc.model import ModelSpec
+
     spec = dict(_plain()[name]["spec"])
     spec["groups"] = tuple(_group(group) for group in spec["groups"])
     return ModelSpec(**spec)
 
 
 def _group(plain: dict[str, Any]) -> LayerGroup:
+    from kvcalc.model import Branch, Layer, LayerGroup
+
     branches = tuple(
         Branch(_of_kind(branch["memory"]), _of_kind(branch["reach"]), branch["shares_kv"])
         for branch in plain["branches"]
@@ -82,12 +74,33 @@ def _group(plain: dict[str, Any]) -> LayerGroup:
     return LayerGroup(Layer(branches, feedforward, plain["norms"]), tuple(indices))
 
 
-def _of_kind(plain: dict[str, Any]) -> Any:  # one of _KINDS
-    return _KINDS[plain["kind"]](**plain)
+def _of_kind(plain: dict[str, Any]) -> Any:  # one of _kinds
+    return _kinds()[plain["kind"]](**plain)
+
+
+@lru_cache(maxsize=1)
+def _kinds() -> dict[str, Any]:
+    """What a model is made of, which completing a name and `kvcalc list` need nothing of."""
+    from kvcalc.attention.heads import Heads
+    from kvcalc.attention.latent import Latent
+    from kvcalc.attention.reach import Chunk, Full, Window
+    from kvcalc.feedforward import Dense, Experts
+
+    return {
+        "heads": Heads,
+        "mla": Latent,
+        "full": Full,
+        "window": Window,
+        "chunk": Chunk,
+        "dense": Dense,
+        "moe": Experts,
+    }
 
 
 def to_plain(spec: ModelSpec) -> dict[str, Any]:
     """Return what bundled.json holds for a model."""
+    from kvcalc.model import runs
+
     plain = spec._asdict()
     plain["groups"] = [
         {
