@@ -65,7 +65,7 @@ def compare(specs: Sequence[ModelSpec], request: Request, variants: list[Variant
 CONTEXTS_DIFFER = "the models' contexts differ, and so the ratios mix them: --context sets one for all"
 
 
-def with_variants(spec: ModelSpec, variants: list[Variant]) -> tuple[list[tuple[ModelSpec, str]], list[str]]:
+def with_variants(spec: ModelSpec, variants: Sequence[Variant]) -> tuple[list[tuple[ModelSpec, str]], list[str]]:
     """The model as configured and rebuilt, each with its name, and notes on what is left out and why."""
     models = [(spec, "configured")]
     notes = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kvcalc.workload import Workload
 
     Value: TypeAlias = "str | int | float | None"
-    Column: TypeAlias = Value | list[Value]
+    Column: TypeAlias = Value | list[Any]
     Record: TypeAlias = Mapping[str, Value]
 
 Row = dict[str, "str | int | float | None"]
