@@ -10,7 +10,7 @@ from typing import Any
 
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.glossary import MEANINGS
-from kvcalc.rows import ASKED, KEYS, LABELS
+from kvcalc.rows import ASKED, FRACTIONS, KEYS, LABELS
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 WORDS: dict[str, dict[str, Any]] = {
@@ -19,7 +19,6 @@ WORDS: dict[str, dict[str, Any]] = {
     "mla_decode": {"enum": ["absorbed", "naive"]},
     "mla_prefill": {"enum": ["absorbed", "naive"]},
 }
-FRACTIONS = ("cache_ratio", "decode_intensity")
 
 
 def json_schema(of: str) -> dict[str, Any]:
