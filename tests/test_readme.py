@@ -85,7 +85,7 @@ def test_every_command_and_shared_convention_is_in_the_help() -> None:
     told = text("--help")
     assert "1 multiply-add = 2 FLOPs" in told
     assert "min(n, W)" in told
-    options = " ".join(text(command, "--help") for command in COMMANDS)
+    options = " ".join([told, *(text(command, "--help") for command in COMMANDS)])
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)):
         assert option in options, option
 
