@@ -265,6 +265,16 @@ def test_a_bar_on_a_terminal_alone(tmp_path: Path) -> None:
     assert "60000" not in piped.stderr
 
 
+def test_a_kill_leaves_nothing_half_written(tmp_path: Path) -> None:
+    line = ["sweep", "gpt2", "--context", "1:10000000:1", "-q", "-o", str(tmp_path / "rows.csv")]
+    process = subprocess.Popen([*KVCALC, *line], env=environment())
+    while not os.listdir(tmp_path):
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+    assert os.listdir(tmp_path) == []
+
+
 def _stderr_at_terminal(line: list[str]) -> str:
     import pty
 
