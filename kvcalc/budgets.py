@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.amounts import in_full, percent
 from kvcalc.analysis import analyze
-from kvcalc.difference import DEPENDS
+from kvcalc.difference import COMPARED, DEPENDS
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.findings import Finding
-from kvcalc.rows import ASKED, RATIOS, RESULTS
+from kvcalc.rows import ASKED, RATIOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Number: TypeAlias = int | Fraction
     Before: TypeAlias = Callable[[Loaded, "Budget"], "Old"]
 
-METRICS = tuple(key for key in RESULTS if key != "cache_ratio")  # which is to another row, and no number of a model
+METRICS = COMPARED  # what a diff compares, a budget can bound
 OF_ANSWERS = ("answer_", "last_step_")
 BOUNDS = {"max": "KV201", "min": "KV202", "max_increase": "KV203"}
 

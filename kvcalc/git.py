@@ -121,9 +121,10 @@ def fetch_command(revision: str, remotes: Sequence[str], *, shallow: bool) -> st
         return f"git fetch --deepen={len(steps[1]) if steps[1] else int(steps[2] or 1)} {quote(usual)}"
     if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision):
         return f"git fetch --depth=1 {quote(usual)} {revision}"
-    if re.fullmatch(VERSION, revision):
+    short_id = re.fullmatch(r"[0-9a-f]{4,39}", revision)
+    if re.fullmatch(VERSION, revision) and not short_id:
         return f"git fetch --depth=1 {quote(usual)} tag {quote(revision)}"
-    if _plain(revision) and not re.fullmatch(r"[0-9a-f]{4,39}", revision):
+    if _plain(revision) and not short_id:
         return f"git fetch --depth=1 {quote(usual)} {quote(f'{revision}:refs/heads/{revision}')}"
     return f"git fetch --unshallow {quote(usual)} {quote(f'+refs/heads/*:refs/remotes/{usual}/*')}"
 

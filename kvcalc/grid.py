@@ -13,7 +13,7 @@ from kvcalc.request import SIZES, Request, flag_of, parse_option, request_of, un
 from kvcalc.workload import Workload, parse_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 MAX_SIZES = 10_000_000
 
@@ -87,16 +87,14 @@ def parse_sizes(text: str, option: str, least: int = 1, unit: str = "tokens") ->
     """Exact sizes, each once, in the order given. Raises KvcalcError where one is no number of `least` or more."""
     sizes: dict[int, None] = {}
     for item in text.split(","):
-        if ":" in item:
-            sizes.update(dict.fromkeys(_range(item.strip(), option, least, unit)))
-        else:
-            sizes[parse_tokens(item, option, least, unit)] = None
-        if len(sizes) > MAX_SIZES:
-            raise _too_many(text, option)
+        found = _range(item.strip(), option, least, unit) if ":" in item else [parse_tokens(item, option, least, unit)]
+        if len(sizes) + len(found) > MAX_SIZES:
+            raise KvcalcError(f"{option}: {text!r} is more than {MAX_SIZES:,} sizes", "take a larger step")
+        sizes.update(dict.fromkeys(found))
     return list(sizes)
 
 
-def _range(text: str, option: str, least: int, unit: str) -> list[int]:
+def _range(text: str, option: str, least: int, unit: str) -> Sequence[int]:
     """From the first to the last, which is the end itself where the steps pass it."""
     first, _, rest = text.partition(":")
     last, _, step = rest.partition(":")
@@ -108,10 +106,8 @@ def _range(text: str, option: str, least: int, unit: str) -> list[int]:
     if step[0] in "xX":
         return _times(start, stop, step[1:], text, option)
     by = parse_tokens(step, option, unit=unit)
-    if (stop - start) // by >= MAX_SIZES:
-        raise _too_many(text, option)
-    sizes = list(range(start, stop + 1, by))
-    return sizes if sizes[-1] == stop else [*sizes, stop]
+    sizes = range(start, stop + 1, by)
+    return sizes if sizes[-1] == stop or len(sizes) > MAX_SIZES else [*sizes, stop]
 
 
 def _times(start: int, stop: int, factor: str, text: str, option: str) -> list[int]:
@@ -123,7 +119,3 @@ def _times(start: int, stop: int, factor: str, text: str, option: str) -> list[i
     while sizes[-1] * int(factor) <= stop:
         sizes.append(sizes[-1] * int(factor))
     return sizes if sizes[-1] == stop else [*sizes, stop]
-
-
-def _too_many(text: str, option: str) -> KvcalcError:
-    return KvcalcError(f"{option}: {text!r} is more than {MAX_SIZES:,} sizes", "take a larger step")

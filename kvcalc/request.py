@@ -18,7 +18,15 @@ DEFAULT_CONTEXT_TOKENS = 32768
 SIZES = {"context": 1, "prompt": 1, "cached": 0, "generate": 1, "batch": 1, "shared_prefix": 1, "encoder_tokens": 0}
 DTYPES = ("dtype", "dtype_k", "dtype_v", "weight_dtype", "state_dtype")
 WORDS = {"kv_cache": SWITCH, "mla_decode": MODES, "mla_prefill": MODES, "engine": tuple(ENGINES), "mtp": SWITCH}
-NAMED = ("batch", *DTYPES, "mla_decode", "mla_prefill", "encoder_tokens", "engine", "mtp")  # as the workload's own fields
+NAMED = (
+    "batch",
+    *DTYPES,
+    "mla_decode",
+    "mla_prefill",
+    "encoder_tokens",
+    "engine",
+    "mtp",
+)  # as the workload's own fields
 OPTIONS = (*SIZES, *DTYPES, *WORDS)
 
 

@@ -169,3 +169,4 @@ ASKED = (
 )
 RESULTS = tuple(key for key in KEYS if key not in LABELS and key not in ASKED)
 RATIOS = {"decode_intensity": ("decode_core_flops", "decode_cache_read_bytes")}  # one result over another
+FRACTIONS = ("cache_ratio", *RATIOS)  # the results that are no integers

@@ -11,7 +11,7 @@ from typing import Any
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.glossary import MEANINGS
-from kvcalc.rows import ASKED, KEYS, LABELS
+from kvcalc.rows import ASKED, FRACTIONS, KEYS, LABELS
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 WORDS: dict[str, dict[str, Any]] = {
@@ -24,7 +24,6 @@ WORDS: dict[str, dict[str, Any]] = {
     "engine": {"enum": [*ENGINES]},
     "mtp": {"enum": ["on", "off", None]},
 }
-FRACTIONS = ("cache_ratio", "decode_intensity")
 
 
 def json_schema(of: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def read_back(text: str) -> list[ModelSpec]:
 
 def assert_same(spec: ModelSpec) -> None:
     assert read_back(to_yaml([spec])) == [spec]
-    assert bundle.from_plain(json.loads(json.dumps(bundle.to_plain(spec)))["spec"]) == spec
+    assert from_plain(json.loads(json.dumps(to_plain(spec)))["spec"]) == spec
 
 
 @pytest.mark.parametrize("name", bundle.names())

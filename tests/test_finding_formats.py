@@ -21,6 +21,7 @@ from kvcalc.cli.summary import LIMIT_BYTES, append_summary
 from kvcalc.findings import Finding
 from kvcalc.report.github import to_github
 from kvcalc.report.junit import to_junit
+from kvcalc.report.places import place
 from kvcalc.report.sarif import to_sarif
 
 TRUTH = Path(__file__).parent / "truth"
@@ -89,6 +90,26 @@ def test_github_writes_one_command_a_finding() -> None:
 def test_github_escapes_what_separates_properties() -> None:
     odd = Finding("a,b:c%.yaml", 1, 1, "error", "KV1", "m")
     assert to_github([odd]) == "::error file=a%2Cb%3Ac%25.yaml,line=1,col=1,title=kvcalc KV1::m\n"
+
+
+def test_a_step_in_a_folder_of_the_workspace_annotates_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    paths = ["a.yaml", "../b.yaml", str(folder / "c.yaml"), "../../else.yaml"]
+
+    def annotated() -> list[str]:
+        written = to_github([NOTE._replace(path=path) for path in paths])
+        return re.findall(r"file=([^,]*),", written)
+
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+    assert annotated() == ["a.yaml", "../b.yaml", "c.yaml", "../../else.yaml"]
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    assert annotated() == ["models/a.yaml", "b.yaml", "models/c.yaml", "../../else.yaml"]
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path / "another"))
+    assert annotated() == ["a.yaml", "../b.yaml", "c.yaml", "../../else.yaml"]
 
 
 @given(lists)
@@ -220,6 +241,15 @@ def test_junit_parses_whatever_a_file_says(found: list[Finding], checked: list[s
 @given(lists)
 def test_junit_is_valid_by_its_schema(found: list[Finding]) -> None:
     junit_schema().validate(parsed(to_junit(found, ["a.yaml"])))
+
+
+def test_a_place_is_told_as_far_as_it_is_known() -> None:
+    """A column of 0 is none; and no line of a log begins with a path that a runner reads as a command."""
+    assert [place(one) for one in THREE] == ["configs/a.yaml:3:5", "configs/b.yaml", "configs/a.yaml:7"]
+    assert place(WARNING._replace(column=4)) == "configs/b.yaml"
+    assert place(NOTE._replace(path="::error::x.yaml")) == "./::error::x.yaml:7"
+    (output,) = parsed(to_junit([NOTE], [])).iter("system-out")
+    assert output.text == "note KV109: configs/a.yaml:7: for your information"
 
 
 # ---------------------------------------------------------------- job summary

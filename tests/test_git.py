@@ -156,6 +156,11 @@ def test_a_whole_clone_that_lacks_a_remote_branch(repo: Path, tmp_path: Path) ->
     assert_refused(result, "git fetch origin other:refs/remotes/origin/other")
 
 
+@pytest.mark.parametrize("revision", ["0f1261627", "12345678", "abcdef0"])
+def test_a_short_id_is_no_version(revision: str) -> None:
+    assert fetch_command(revision, ["origin"], shallow=True).startswith("git fetch --unshallow")
+
+
 @pytest.mark.parametrize("revision", ["origin/$(touch)", "origin/a;b", "a|b", "it's"])
 def test_a_printed_command_is_quoted(revision: str) -> None:
     import shlex

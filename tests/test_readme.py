@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kvcalc.cli.app import COMMANDS
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as _file:
     README = _file.read()
@@ -83,8 +85,8 @@ def test_every_command_and_shared_convention_is_in_the_help() -> None:
     told = text("--help")
     assert "1 multiply-add = 2 FLOPs" in told
     assert "min(n, W)" in told
-    options = " ".join(text(command, "--help") for command in ("compare", "show", "explain", "list"))
-    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--exit-code"}:
+    options = " ".join([told, *(text(command, "--help") for command in COMMANDS)])
+    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)):
         assert option in options, option
 
 

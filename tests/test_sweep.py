@@ -240,6 +240,20 @@ def test_a_table_shows_what_varies_and_names_the_rest() -> None:
     assert "FLOPs/B" in at_terminal(line, 200, NO_COLOR="1")
 
 
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        ("--generate 1k --context 8k,16k", "llama-3.1-8b, answer 1,024 tokens, batch 1, cache bf16"),
+        ("--generate 1k,2k --context 8k", "llama-3.1-8b, context 8,192 tokens, batch 1, cache bf16"),
+        ("--cached 100 --prompt 1,2", "llama-3.1-8b, 100 cached, batch 1, cache bf16"),
+        ("--shared-prefix 1k --batch 2,4", "context 32,768 tokens, cache bf16, shared prefix 1,024 tokens"),
+        ("--kv-cache off --context 8k,16k", "llama-3.1-8b, batch 1, cache bf16, no KV cache"),
+    ],
+)
+def test_a_table_hides_nothing_unusual_that_was_asked(options: str, told: str) -> None:
+    assert at_terminal(f"sweep llama-3.1-8b {options}", 80, NO_COLOR="1").splitlines()[0].endswith(told)
+
+
 def test_a_bar_on_a_terminal_alone(tmp_path: Path) -> None:
     """On stderr, where the rows go to a file; never where it would stand among them."""
     line = ["sweep", "gpt2", "--context", "1:1000:1", "--batch", "1:60:1", "-o", str(tmp_path / "rows.csv")]
@@ -249,6 +263,16 @@ def test_a_bar_on_a_terminal_alone(tmp_path: Path) -> None:
     assert _stderr_at_terminal([*line, "--quiet"]) == ""
     piped = subprocess.run([*KVCALC, *line], capture_output=True, text=True, env=environment(), check=True)
     assert "60000" not in piped.stderr
+
+
+def test_a_kill_leaves_nothing_half_written(tmp_path: Path) -> None:
+    line = ["sweep", "gpt2", "--context", "1:10000000:1", "-q", "-o", str(tmp_path / "rows.csv")]
+    process = subprocess.Popen([*KVCALC, *line], env=environment())
+    while not os.listdir(tmp_path):
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+    assert os.listdir(tmp_path) == []
 
 
 def _stderr_at_terminal(line: list[str]) -> str:

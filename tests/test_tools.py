@@ -44,7 +44,7 @@ def run(program: str, package: str, *arguments: str, stdin: str = "", folder: Pa
 
 
 def module(name: str) -> Any:
-    return pytest.importorskip(name, reason=f"{name} is not installed")
+    return pytest.importorskip(name, reason=f"{name.partition('.')[0]} is not installed")
 
 
 def written(folder: Path, line: str, suffix: str) -> str:

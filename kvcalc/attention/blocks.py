@@ -8,9 +8,7 @@ from kvcalc.attention.reach import Rules
 from kvcalc.attention.selection import COMPRESSED, TOP_COMPRESSED
 
 SOURCE_NSA = "NSA (arXiv:2502.11089) sec. 3.3: a row for every stride, of a block of tokens"
-SOURCE_SELECTED = (
-    "NSA (arXiv:2502.11089) sec. 3.3.2; MiniMax-M3: the query's own block is one of them"
-)
+SOURCE_SELECTED = "NSA (arXiv:2502.11089) sec. 3.3.2; MiniMax-M3: the query's own block is one of them"
 SOURCE_OVERLAP = "DeepSeek-V4, CSA: a row is made of its block and the one before, which is held until then"
 
 SELECTED = Rules(
@@ -57,7 +55,9 @@ OVERLAP = Rules(
     dense="0",
 )
 
-SOURCE_POOLS = "Qwen4 QSA, GLM-5.3 index_kpool: whole pools are selected by one key each, the open one's tokens are read"
+SOURCE_POOLS = (
+    "Qwen4 QSA, GLM-5.3 index_kpool: whole pools are selected by one key each, the open one's tokens are read"
+)
 POOLED = COMPRESSED._replace(kept="n", touched="p + s", source=SOURCE_POOLS, stored="e", shared="max(0, t - (n - S))")
 POOLS = TOP_COMPRESSED._replace(
     seen="m*min(k_s, n//m)",

@@ -45,6 +45,7 @@ class Rules(NamedTuple):
     def encoder(cls, both_ways: str, source: str, made: str = "") -> Rules:
         """The rules of a reach that only an encoder has."""
         return cls("", "", "", "", "", "", source, both_ways=both_ways, made=made)
+
     between: str = ""
     dense: str = "p + s"
 

@@ -134,9 +134,9 @@ def _write(found: kvcalc.Diff, findings: tuple[kvcalc.Finding, ...], files: list
 
     if out.chosen() in ("json", "jsonl", "csv", "tsv"):
         from kvcalc.cli.output import complain
+        from kvcalc.report.places import place
 
         for finding in findings:
             if finding.severity == "error" or not out.quiet:
-                place = ":".join([finding.path, *(str(at) for at in (finding.line, finding.column) if at)])
-                complain(f"{finding.severity}: {place}: {finding.message} ({finding.code})")
+                complain(f"{finding.severity}: {place(finding)}: {finding.message} ({finding.code})")
     out.stream(found.blocks, tables, more={"markdown": markdown, "github": github, "sarif": sarif, "junit": junit})

@@ -11,6 +11,7 @@ def main() -> None:
     """Import the app, then run the command line."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `kvcalc list | head` ends as quietly as `cat` does
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what a half-written file has beside it goes with us
     gc.disable()
     try:
         from kvcalc.cli.app import run

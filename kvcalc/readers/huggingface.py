@@ -207,7 +207,9 @@ class _Translation:
         kinds, recipes = self._kinds(layers)
         placement = self._origin_of(fields.read[start:])
         native: dict[str, Any] = {"name": name}
-        everywhere = set.intersection(*(set(told) for told in recipes.values())) - {"extras"}  # the model's, and a layer's
+        everywhere = set.intersection(*(set(told) for told in recipes.values())) - {
+            "extras"
+        }  # the model's, and a layer's
         apart = {"moe", *_WINDOWS.values(), *everywhere}
         native.update(self._values({key: told for key, told in recipe.items() if key not in apart}, ()))
         if len(recipes) == 1 and not any("extras" in told for told in recipes.values()):

@@ -16,12 +16,12 @@ from kvcalc.report.difference import (
     clean,
     files,
     main_numbers,
-    place,
     quantity_table,
     sentence,
     short_texts,
     told_numbers,
 )
+from kvcalc.report.places import place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

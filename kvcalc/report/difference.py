@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.findings import Finding
-from kvcalc.report.places import printable
+from kvcalc.report.places import place, printable
 from kvcalc.report.table import Column, Table
 from kvcalc.report.units import bytes_binary, count, decimal, tokens
 
@@ -216,11 +216,6 @@ def _window(text: str, start: int) -> str:
 def clean(text: str) -> str:
     """One line of printable text."""
     return printable(" ".join(text.split()))
-
-
-def place(finding: Finding) -> str:
-    """'file:line:column'."""
-    return ":".join([clean(finding.path), *(str(at) for at in (finding.line, finding.column) if at)])
 
 
 def change_findings(diff: Diff) -> list[Finding]:

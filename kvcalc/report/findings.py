@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.report.places import printable
+from kvcalc.report.places import place, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ def to_text(check: Check) -> str:
     """'path:line:col: warning KV105: message', its hint set in, and a last line that counts."""
     lines = []
     for finding in check.findings:
-        lines.append(f"{_place(finding)}: {finding.severity} {finding.code}: {printable(finding.message)}")
+        lines.append(f"{place(finding)}: {finding.severity} {finding.code}: {printable(finding.message)}")
         lines += [f"  {printable(finding.hint)}"] if finding.hint else []
     return "".join(f"{line}\n" for line in [*lines, summary(check)])
 
@@ -64,13 +64,8 @@ def _row(finding: Finding) -> str:
 
     said = [code(text, 500) for text in (finding.message, finding.hint) if text]
     model = code(finding.model) if finding.model else ""
-    cells = [finding.severity, finding.code, code(_place(finding)), model, "<br>".join(said)]
+    cells = [finding.severity, finding.code, code(place(finding)), model, "<br>".join(said)]
     return f"| {' | '.join(cells)} |"
-
-
-def _place(finding: Finding) -> str:
-    path = printable(finding.path)
-    return f"{path}:{finding.line}:{finding.column}" if finding.line else path
 
 
 def _counted(number: int, what: str) -> str:

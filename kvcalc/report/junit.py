@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.report.places import printable
+from kvcalc.report.places import place, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,5 @@ def _case(case: Element, findings: Sequence[Finding]) -> None:
 
 def _line(finding: Finding) -> str:
     """Begin every line with words of ours: a log that this is printed into may be read for commands (`::error::`)."""
-    place = f"{finding.path}:{finding.line}:{finding.column}" if finding.line else finding.path
-    said = printable(f"{finding.severity} {finding.code}: {place}: {finding.message}")
+    said = f"{finding.severity} {printable(finding.code)}: {place(finding)}: {printable(finding.message)}"
     return f"{said}\n  ({printable(finding.hint)})" if finding.hint else said

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.errors import KvcalcError
 from kvcalc.glossary import MEANINGS
 from kvcalc.report.spool import spooled
+from kvcalc.rows import FRACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from kvcalc.rows import Block, Value
 
 ROWS_A_GROUP = 1 << 16
-RATIOS = ("cache_ratio", "decode_intensity")
 
 
 def write(blocks: Iterable[Block], file: BinaryIO) -> list[str]:
@@ -66,7 +66,7 @@ def _type(spool: Spool, key: str, seen: Seen) -> Any:  # pyarrow has no types
         return pyarrow.string()
     if float in seen.kinds and int in seen.kinds and not seen.within(1 << 53):
         return _decimal(key, seen, *_digits(spool, key))
-    if float in seen.kinds or (not seen.kinds and key in RATIOS):
+    if float in seen.kinds or (not seen.kinds and key in FRACTIONS):
         return pyarrow.float64()
     return pyarrow.int64() if seen.within((1 << 63) - 1) else _decimal(key, seen)
 

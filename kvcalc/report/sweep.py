@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.report.table import Column, Table
-from kvcalc.report.units import bytes_binary, count, decimal, ratio
+from kvcalc.report.units import bytes_binary, count, decimal, ratio, tokens
 from kvcalc.rows import ASKED
 
 if TYPE_CHECKING:
@@ -63,11 +63,21 @@ def _cell(value: Value) -> str:
 
 
 def _title(first: Row, varying: list[str]) -> str:
-    """What holds for every row."""
+    """What holds for every row, the usual left out as `compare` does."""
     told = {
         "model": str(first["model"]),
-        "context_tokens": f"context {_cell(first['context_tokens'])} tokens",
+        "context_tokens": f"context {_size(first, 'context_tokens')}",
+        "cached_tokens": f"{_cell(first['cached_tokens'])} cached" if first["cached_tokens"] else "",
+        "generate_tokens": f"answer {_size(first, 'generate_tokens')}" if first["generate_tokens"] else "",
         "batch": f"batch {_cell(first['batch'])}",
         "cache_dtype": f"cache {first['cache_dtype']}",
+        "shared_prefix_tokens": (
+            f"shared prefix {_size(first, 'shared_prefix_tokens')}" if first["shared_prefix_tokens"] else ""
+        ),
+        "kv_cache": "no KV cache" if first["kv_cache"] == "off" else "",
     }
-    return ", ".join(text for key, text in told.items() if key not in varying)
+    return ", ".join(text for key, text in told.items() if text and key not in varying)
+
+
+def _size(row: Row, key: str) -> str:
+    return tokens(int(row[key] or 0))

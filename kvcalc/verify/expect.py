@@ -56,7 +56,9 @@ def expect(spec: ModelSpec, tokens: int, encoder_tokens: int = 0) -> Expectation
     report = analyze(spec, workload)
     chunkwise = any("chunks" in work.runs for _, branch in spec.branches() for work in branch.memory.work("naive"))
     if spec.encoder is not None:  # windows of an encoder are run as padded blocks
-        chunkwise |= any(branch.reach.rules.both_ways != FULL.both_ways for _, branch in branches_of(spec.encoder.groups))
+        chunkwise |= any(
+            branch.reach.rules.both_ways != FULL.both_ways for _, branch in branches_of(spec.encoder.groups)
+        )
     prefill = Run(tokens, 0, encoder_tokens, True)
     step = Run(1, tokens, encoder_tokens, False)
     return Expectation(

@@ -26,7 +26,9 @@ def v4_rates(fields: Fields) -> dict[str, Any]:
     if given := fields.mapping("compress_rates"):
         rates = {kind: given.get(name) for name, kind in V4_KINDS.items() if kind != "sliding"}
     if not all(type(rate) is int and rate > 0 for rate in rates.values()):
-        raise fields.error("compress_rates", "compressed_sparse_attention and heavily_compressed_attention: whole numbers")
+        raise fields.error(
+            "compress_rates", "compressed_sparse_attention and heavily_compressed_attention: whole numbers"
+        )
     widths = {"buffer_hca": 2, "buffer_csa": 4, "overlap_csa": 2}
     head, index = fields.number("head_dim"), fields.number("index_head_dim")
     return {

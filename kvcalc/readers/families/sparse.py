@@ -337,7 +337,9 @@ FAMILIES: dict[str, Family] = {
     ),
     "mistral_large4_text": Family(STACK, layers=mistral_layers, kinds=mistral_kinds()),
     "dots3_note_text": Family(STACK, derive=dots_fields, layers=dots_layers, kinds=dots_kinds(), refused=("mlp_bias",)),
-    "minimax_m3_vl_text": Family(STACK, derive=m3_fields, layers=m3_layers, kinds=m3_kinds(), refused=("attention_output_gate",)),
+    "minimax_m3_vl_text": Family(
+        STACK, derive=m3_fields, layers=m3_layers, kinds=m3_kinds(), refused=("attention_output_gate",)
+    ),
     "minimax_m2": Family(
         {
             **DECODER,
