@@ -17,6 +17,7 @@ from builders import heads as heads_of
 from kvcalc.model import Branch, ModelSpec
 from kvcalc.readers import bundle
 from kvcalc.readers.native import read_native
+from kvcalc.readers.plain import from_plain, to_plain
 from kvcalc.readers.text import parse_documents
 from kvcalc.readers.write import to_yaml
 from refusals import LLAMA, NATIVE, assert_refused, quickly, write
