@@ -259,6 +259,8 @@ class _Translation:
         for name in self.family.refused:
             if self.fields.flag(name):
                 raise self.fields.not_understood(name, "true makes another model of it, which is not understood")
+        if self.fields.config.get("per_layer_config") and self.family.layers is None:
+            raise self.fields.not_understood("per_layer_config", "layers with numbers of their own are not understood")
         needed = self.family.decoder_if
         if needed and not self.fields.flag(needed):
             message = "not true, so this is an encoder: it attends both ways, and no token leaves anything in a cache"
