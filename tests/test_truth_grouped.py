@@ -68,7 +68,7 @@ def test_the_authors_window_is_the_papers_and_the_librarys_its_own() -> None:
     ("change", "key"),
     [
         ({"model_type": "gemma4_text", "use_bidirectional_attention": "all"}, "use_bidirectional_attention"),
-        ({"model_type": "gemma3n_text", "num_kv_shared_layers": 0, "intermediate_size": [8, 8, 8]}, "intermediate_size"),
+        ({"model_type": "gemma3n_text", "num_kv_shared_layers": 0, "intermediate_size": [8]}, "intermediate_size"),
         ({"model_type": "gemma3n_text", "num_kv_shared_layers": 2}, "num_kv_shared_layers"),
         ({"model_type": "laguna", "num_attention_heads_per_layer": [2]}, "num_attention_heads_per_layer"),
         ({"model_type": "hy_v3", "mlp_layer_types": ["dense", "spare"]}, "did you mean sparse"),
