@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from kvcalc.readers.write import to_yaml as to_yaml
     from kvcalc.request import Request as Request
     from kvcalc.request import parse_request as parse_request
+    from kvcalc.rope import rope_bound as rope_bound
+    from kvcalc.rope import supports as supports
     from kvcalc.rows import KEYS as KEYS
     from kvcalc.rows import RATIOS as RATIOS
     from kvcalc.schemas import json_schema as json_schema
@@ -86,6 +88,7 @@ _HOMES = {
     "kvcalc.readers.load": ("load", "load_all", "read_source"),
     "kvcalc.readers.write": ("to_yaml",),
     "kvcalc.request": ("Request", "parse_request"),
+    "kvcalc.rope": ("rope_bound", "supports"),
     "kvcalc.rows": ("KEYS", "RATIOS"),
     "kvcalc.schemas": ("json_schema",),
     "kvcalc.sweeping": ("Sweep", "sweep"),

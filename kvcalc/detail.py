@@ -9,6 +9,7 @@ from kvcalc.attention.reach import seen
 from kvcalc.engines import engine_of
 from kvcalc.model import runs
 from kvcalc.quantity import Quantity, Total
+from kvcalc.rope import supports
 from kvcalc.storage import Bits, Elements
 from kvcalc.workload import MODES
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class Fact(NamedTuple):
     """One number: of which section, of which part of the model, what it is."""
 
-    section: str  # layers | parameters | flops | summary
+    section: str  # layers | parameters | flops | summary | rope | recompute
     part: str
     layers: str  # '0..4 6..10', or '' for the whole model
     quantity: str
@@ -38,9 +39,14 @@ OF_A_LAYER = (
 )
 
 
-def facts(report: Report) -> list[Fact]:
-    """Everything `kvcalc show` says, in its order."""
-    return [*_layers(report), *_parameters(report), *_flops(report), *_summary(report)]
+def facts(report: Report, *, recompute: bool = False) -> list[Fact]:
+    """Everything `kvcalc show` says, in its order; `recompute`: and what keeping less than the cache costs."""
+    if recompute:
+        from kvcalc.recompute import trades
+
+        more = [Fact("recompute", trade.way, "", trade.quantity, trade.value) for trade in trades(report)]
+        return [*facts(report), *more]
+    return [*_layers(report), *_parameters(report), *_flops(report), *_summary(report), *_rope(report)]
 
 
 def indices_label(indices: tuple[int, ...]) -> str:
@@ -141,3 +147,17 @@ def _summary(report: Report) -> Iterator[Fact]:
         for mode in MODES:
             flops = analyze(report.spec, report.workload._replace(mla_decode=mode)).value("decode_attention_flops")
             yield Fact("summary", report.spec.name, "", f"decode_attention_{mode}_flops", flops)
+
+
+def _rope(report: Report) -> Iterator[Fact]:
+    """The context that the RoPE base of each kind of layer supports, null where that is any."""
+    for one in supports(report.spec):
+        told = {
+            "rope_base": one.base,
+            "rope_rotated_elements": one.rotated,
+            "rope_head_elements": one.head_dim,
+            "rope_claimed_tokens": one.needs_tokens or None,
+            "rope_supported_tokens": one.supported_tokens,
+        }
+        for quantity, value in told.items():
+            yield Fact("rope", one.part, "", quantity, value)

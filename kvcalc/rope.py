@@ -153,11 +153,50 @@ def _breach(thetas: Sequence[float], slope: float, distances: Iterable[int], eno
     return best
 
 
-def check_head_dim(head_dim: int) -> int:
-    """An even number of elements, or KvcalcError."""
-    if head_dim < 2 or head_dim % 2:
-        raise KvcalcError(f"--head-dim {head_dim}: RoPE rotates pairs", "an even number: 64, 128 ...")
-    return head_dim
+class Bound(NamedTuple):
+    """What `kvcalc rope` says: a base with the context it supports, or a context with its least base.
+
+    `supported_tokens` None: more than MOST_TOKENS. `grid_step` None: the base was given, not looked for.
+    """
+
+    head_dim: int
+    context_tokens: int | None
+    rope_base: float | None
+    supported_tokens: int | None
+    grid_step: float | None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the base supports the context that was asked for."""
+        if self.context_tokens is None:
+            return None
+        return self.rope_base is not None and (self.supported_tokens or MOST_TOKENS) >= self.context_tokens
+
+
+def rope_bound(
+    *,
+    head_dim: int,
+    context: int | None = None,
+    base: float | None = None,
+    step: float = DEFAULT_STEP,
+    told: Callable[[float], None] = lambda _: None,
+) -> Bound:
+    """The context that a base supports, or the least base for a context. Raises KvcalcError where neither is asked."""
+    if head_dim < 2 or head_dim % 2 or head_dim > 4096:
+        raise KvcalcError(f"head_dim {head_dim}: RoPE rotates pairs of elements", "an even number up to 4096")
+    if context is None and base is None:
+        raise KvcalcError(
+            "a context or a base is needed", "--context 32k gives the least base, --base 500000 a context"
+        )
+    if context is not None and not 2 <= context <= MOST_TOKENS:
+        raise KvcalcError(f"a context of {context:,} tokens", f"from 2 to {MOST_TOKENS:,}")
+    if base is not None and not 1 < base < 1e30:
+        raise KvcalcError(f"a base of {base:g}", "more than 1")
+    if not 1e-7 <= step <= 0.1:
+        raise KvcalcError(f"a step of {step:g}", "from 1e-7 to 0.1")
+    found = base if base is not None or context is None else least_base(context, head_dim, step, told)
+    reached = None if found is None else supported_tokens(frequencies(found, head_dim))
+    return Bound(head_dim, context, found, reached, None if base is not None else step)
 
 
 def supports(spec: ModelSpec) -> list[Support]:
@@ -248,7 +287,8 @@ def _llama3(thetas: list[float], scaling: Scaling) -> list[float]:
     found = []
     for theta in thetas:
         turns = original * theta / (2 * pi)  # over the original context
-        smooth = min(1.0, max(0.0, (turns - low) / (high - low)))
+        ramp = (turns - low) / (high - low) if high > low else float(turns >= high)
+        smooth = min(1.0, max(0.0, ramp))
         found.append((1 - smooth) * theta / scaling.factor + smooth * theta)
     return found
 
@@ -263,5 +303,4 @@ def usable(rope: Rope) -> bool:
         return True
     if scaling.kind != "linear" and not scaling.original_max_position_embeddings:
         return False
-    slow = scaling.high_freq_factor > scaling.low_freq_factor if scaling.kind == "llama3" else True
-    return scaling.factor > 0 and scaling.beta_fast > 0 and scaling.beta_slow > 0 and slow
+    return scaling.factor > 0 and scaling.beta_fast > 0 and scaling.beta_slow > 0

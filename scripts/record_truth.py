@@ -97,7 +97,7 @@ def elements(cache: Any) -> int:
 def run(model: Any, tokens: int, cache: Any = None) -> Any:
     """The output for some tokens."""
     config = model.config
-    rows = getattr(config, "num_codebooks", 1)
+    rows = config.num_codebooks if config.model_type.startswith("musicgen") else 1
     ids = torch.ones(rows, tokens, dtype=torch.long, device=next(model.parameters()).device)
     more: dict[str, Any] = {}
     if getattr(config, "is_encoder_decoder", False):
@@ -126,6 +126,18 @@ def observed(config: dict[str, Any], device: str) -> dict[str, Any]:
     return {"cache": cache, "flops": {"decode": steps}}
 
 
+def nested(model: Any) -> int:
+    """Parameters of a language model inside another: its layers, embeddings and head; 0 where it stands alone."""
+    config = model.config
+    if config.get_text_config(decoder=True) is config or getattr(config, "is_encoder_decoder", False):
+        return 0
+    if (layers := model.get_decoder()) in (None, model):
+        return 0
+    parts = (layers, model.get_input_embeddings(), model.get_output_embeddings())
+    weights = {id(weight): weight.numel() for part in parts if part is not None for weight in part.parameters()}
+    return sum(weights.values())
+
+
 def record(config: dict[str, Any]) -> dict[str, Any]:
     """What the library does with a config."""
     try:
@@ -133,7 +145,9 @@ def record(config: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:  # whatever it refuses a config with
         return {"refused": f"{type(error).__name__}: {str(error)[:120]}"}
     sizes = {name: weight.numel() for name, weight in model.named_parameters()}
-    parameters = sum(size for name, size in sizes.items() if not any(part in name for part in OTHER_PARTS))
+    parameters = nested(model) or sum(
+        size for name, size in sizes.items() if not any(part in name for part in OTHER_PARTS)
+    )
     found: dict[str, Any] = {"parameters": parameters}
     for device in ("meta", "cpu") if sum(sizes.values()) < SMALL else ("meta",):
         try:

@@ -80,12 +80,13 @@ def test_every_document_of_a_file_is_converted(tmp_path: Path) -> None:
 
 
 def test_it_is_written_as_one_writes_it_by_hand() -> None:
-    assert quickly("convert", "gemma-3-27b").out.endswith(
+    assert (
         "attention: {kind: heads, num_attention_heads: 32, num_key_value_heads: 16, head_dim: 128, qk_norm: per_head}\n"
         "mlp: {kind: dense, intermediate_size: 21504, gated: true}\n"
         "layers:\n  sliding: {sliding_window: 1024}\n  full: {}\n"
         "layer_pattern: [sliding x5, full]\n"
-    )
+        "rope: {base: 1000000, local_base: 10000, scaling: {kind: linear, factor: 8}}\n"
+    ) in quickly("convert", "gemma-3-27b").out
 
 
 def test_what_the_format_does_not_hold_is_not_written() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kvcalc.checks import heads, ranks, sizes, windows
+from kvcalc.checks import heads, positions, ranks, sizes, windows
 from kvcalc.checks.codes import BUDGETS, CHANGES, READING, Code
 from kvcalc.checks.lint import LINTS
 
-__all__ = ["CODES", "Code", "heads", "ranks", "sizes", "windows"]
+__all__ = ["CODES", "Code", "heads", "positions", "ranks", "sizes", "windows"]
 
 CODES: dict[str, Code] = {**READING, **{lint.code: lint.about for lint in sorted(LINTS)}, **BUDGETS, **CHANGES}

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
+RecomputeOption = Annotated[
+    bool, typer.Option("--recompute", help="Also: attention as an RNN, what is kept and recomputed instead of a cache.")
+]
 ProvenanceOption = Annotated[
     bool, typer.Option("--provenance", help="Instead: which key, or which assumed default, each number came from.")
 ]
@@ -28,6 +31,7 @@ def show(
     request: kvcalc.Request,
     out: Output,
     provenance: ProvenanceOption = False,
+    recompute: RecomputeOption = False,
     variants: VariantsOption = None,
 ) -> None:
     """Show one model in depth: what each group of like layers stores, keeps and reads; parameters; FLOPs by part.
@@ -41,12 +45,12 @@ def show(
         return
     comparison = kvcalc.compare(kvcalc.load_all(model), request, kvcalc.parse_variants(variants or "none"))
     out.tell(comparison.notes, comparison.warnings)
-    shown = [(report, kvcalc.facts(report)) for report in comparison.reports]
+    shown = [(report, kvcalc.facts(report, recompute=recompute)) for report in comparison.reports]
 
     def tables() -> list[Table]:
         from kvcalc.report.detail import detail_tables
 
-        return [table for report, found in shown for table in detail_tables(report, found)]
+        return [table for report, found in shown for table in detail_tables(report, found, recompute=recompute)]
 
     out.write(
         lambda: [

@@ -19,7 +19,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A bundled name, a config file, a model's folder, or - for stdin.",
+        help="A bundled name, a config or GGUF file, a model's folder, hf:org/name, or - for stdin.",
         autocompletion=complete_model,
     ),
 ]
@@ -27,7 +27,7 @@ ModelsArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="MODEL...",
-        help="Bundled names, config files, model folders, or - for stdin.",
+        help="Bundled names, config or GGUF files, model folders, hf:org/name, or - for stdin.",
         autocompletion=complete_model,
     ),
 ]

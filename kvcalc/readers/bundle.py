@@ -21,20 +21,27 @@ _BUNDLE = os.path.join(_HERE, "bundled.json")
 
 
 @lru_cache(maxsize=1)
-def _plain() -> dict[str, Any]:
+def _lines() -> dict[str, str]:
+    """The line of each model, unread: a start reads the one that it needs."""
     with open(_BUNDLE, encoding="utf-8") as file:
-        models: dict[str, Any] = json.load(file)
-    return models
+        lines = [line.rstrip(",\n").partition(": ") for line in file if line.startswith('"')]
+    return {json.loads(name): plain for name, _, plain in lines}
+
+
+def _plain(name: str) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(_lines()[name])
+    return plain
 
 
 def names() -> list[str]:
     """Names of the bundled models, in order."""
-    return list(_plain())
+    return list(_lines())
 
 
 def models() -> dict[str, tuple[str, int, str]]:
     """Attention label, layers and source of each bundled model."""
-    return {name: (plain["attention"], plain["layers"], plain["spec"]["source"]) for name, plain in _plain().items()}
+    told = {name: _plain(name) for name in names()}
+    return {name: (plain["attention"], plain["layers"], plain["spec"]["source"]) for name, plain in told.items()}
 
 
 def short_name(name: str) -> str:
@@ -58,7 +65,7 @@ def read(name: str) -> ModelSpec:
     """Return a bundled model."""
     from kvcalc.readers.plain import from_plain
 
-    return from_plain(_plain()[name]["spec"])
+    return from_plain(_plain(name)["spec"])
 
 
 def build(folder: str) -> str:

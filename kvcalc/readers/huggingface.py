@@ -13,7 +13,7 @@ from kvcalc.readers import crossed
 from kvcalc.readers.families import ALIASES, families
 from kvcalc.readers.families.words import Field, When
 from kvcalc.readers.fields import Fields
-from kvcalc.readers.rope import rope_of
+from kvcalc.readers.rope import KEYS, rope_of
 from kvcalc.readers.schema import MAX_LAYERS
 from kvcalc.readers.text import Document
 
@@ -123,8 +123,7 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
     pieced = model.outer in crossed.OUTER
     translation = _Translation(fields, crossed.taken(model.family) if pieced else model.family)
     native = translation.document(name)
-    if rope := rope_of(fields, model.model_type, model.facts):
-        native["rope"] = rope
+    translation.rotate(native, model)
     if pieced:
         _piece(native, fields, model)
     if model.outer:
@@ -160,9 +159,9 @@ def _outer_tie(document: Document, model: LanguageModel) -> bool | None:
         return None
     if default == "never":
         return False
-    if "ties_with_text" in facts and model.place:
-        inner = model.fields.get("tie_word_embeddings", model.facts["defaults"].get("tie_word_embeddings"))
-        if inner is True:
+    if "ties_with_text" in facts:  # where all fields stand at the top, the key is the outer model's alone
+        given = model.fields if model.place else {}
+        if given.get("tie_word_embeddings", model.facts["defaults"].get("tie_word_embeddings")) is True:
             return True
     tied = document.data.get("tie_word_embeddings", default)
     if not isinstance(tied, bool):
@@ -262,6 +261,8 @@ class _Translation:
         for name in self.family.refused:
             if self.fields.flag(name):
                 raise self.fields.not_understood(name, "true makes another model of it, which is not understood")
+        if self.fields.config.get("per_layer_config") and self.family.layers is None:
+            raise self.fields.not_understood("per_layer_config", "layers with numbers of their own are not understood")
         needed = self.family.decoder_if
         if needed and not self.fields.flag(needed):
             message = "not true, so this is an encoder: it attends both ways, and no token leaves anything in a cache"
@@ -305,6 +306,20 @@ class _Translation:
             items = [self._value(item, (*here, at)) for at, item in enumerate(wanted)]
             return [item for item in items if item is not None]
         return wanted
+
+    def rotate(self, native: dict[str, Any], model: LanguageModel) -> None:
+        """Add rotary positions, which stand under one of several keys."""
+        rope = rope_of(self.fields, model.model_type, model.facts)
+        if rope is None:
+            return
+        native["rope"] = rope
+        key = next((key for key in KEYS if self.fields.config.get(key) is not None), None)
+        origin = (
+            f"{key}, and the defaults of {model.facts['class']}" if key else f"the default of {model.facts['class']}"
+        )
+        self.origins.update({("rope", name): origin for name in rope})
+        if key:
+            self._places["rope", "base"] = (*self.fields.place, key)
 
     def _remember(self, here: Place, name: str, origin: str) -> None:
         self.origins[here] = origin

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.recompute import trades
+from kvcalc.report.recompute import recompute_table
+from kvcalc.report.rope import support_table
 from kvcalc.report.table import Column, Table
 from kvcalc.report.units import bytes_binary, count, decimal, tokens
+from kvcalc.rope import supports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,9 +39,17 @@ SAID = {
 }
 
 
-def detail_tables(report: Report, facts: Sequence[Fact]) -> list[Table]:
+def detail_tables(report: Report, facts: Sequence[Fact], *, recompute: bool = False) -> list[Table]:
     """Layers, parameters, FLOPs and what sums them up."""
-    return [_layers(report, facts), _parameters(facts), _flops(facts), _summary(facts)]
+    found = supports(report.spec)
+    return [
+        _layers(report, facts),
+        _parameters(facts),
+        _flops(facts),
+        _summary(facts),
+        *([support_table(found)] if found else []),
+        *([recompute_table(trades(report))] if recompute else []),
+    ]
 
 
 def _layers(report: Report, facts: Sequence[Fact]) -> Table:
@@ -52,6 +64,7 @@ def _layers(report: Report, facts: Sequence[Fact]) -> Table:
 
     spec, workload = report.spec, report.workload
     title = f"{report.name}: {spec.attention}, {spec.layers} layers, context {tokens(workload.context_tokens)}"
+    title += f", engine {workload.engine}" if workload.engine != "paper" else ""
     left_out = (f"The {spec.left_out} are left out: the numbers are the language model's.",) if spec.left_out else ()
     source = (f"Source: {spec.source}",) if spec.source else ()
     columns = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.analysis import analyze
 from kvcalc.attention.reach import FULL, dense
 from kvcalc.engines import engine_of
-from kvcalc.model import NOTHING, branches_of, feedforwards_of
+from kvcalc.model import NOTHING, alone, branches_of, feedforwards_of
 from kvcalc.quantity import Quantity
 from kvcalc.workload import Workload
 
@@ -91,6 +91,8 @@ def _held(spec: ModelSpec, branch: Branch, scope: dict[str, int]) -> int:
 
 def counted(spec: ModelSpec, run: Run) -> int:
     """FLOPs of one call as torch's counter counts them."""
+    if not run.encoder_tokens:
+        spec = alone(spec)
     total = sum(_stack(spec.groups, spec.extras, spec.hidden_size, run))
     if spec.embedding_size:
         total += 2 * run.new * spec.hidden_size * (spec.embedding_size + (spec.lm_head_size or spec.embedding_size))

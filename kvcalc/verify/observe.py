@@ -137,7 +137,7 @@ def _inputs(torch: Any, live: Live, tokens: int, encoder_tokens: int) -> dict[st
     """A prefill's."""
 
     def ids(length: int) -> Any:
-        return torch.zeros(1, length, dtype=torch.long, device="meta")
+        return torch.zeros(_rows(live), length, dtype=torch.long, device="meta")
 
     if not getattr(live.config, "is_encoder_decoder", False):
         return {"input_ids": ids(tokens), "use_cache": True}
@@ -148,9 +148,14 @@ def _inputs(torch: Any, live: Live, tokens: int, encoder_tokens: int) -> dict[st
     return {"input_ids": ids(encoder_tokens), **told}
 
 
+def _rows(live: Live) -> int:
+    """Rows of ids for one sequence: MusicGen takes one a codebook, all together one token."""
+    return live.config.num_codebooks if live.config.model_type.startswith("musicgen") else 1
+
+
 def _step(torch: Any, live: Live, given: Any) -> dict[str, Any]:
     """One more token's."""
-    one = torch.zeros(1, 1, dtype=torch.long, device="meta")
+    one = torch.zeros(_rows(live), 1, dtype=torch.long, device="meta")
     if not getattr(live.config, "is_encoder_decoder", False):
         return {"input_ids": one}
     from transformers.modeling_outputs import BaseModelOutput

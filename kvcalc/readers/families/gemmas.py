@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.readers.families.placement import full_every
+from kvcalc.readers.families.placement import full_every, own_numbers
 from kvcalc.readers.families.words import DECODER, GATED, HEADS, LAYERS, MOE, QKVO, Family, When, field
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def gemma4_kinds(fields: Fields) -> dict[str, dict[str, Any]]:
     full = {**NORMED, "head_dim": fields.optional("global_head_dim") or 512, "v_from_k": own}
     if own and fields.optional("num_global_key_value_heads"):
         full["num_key_value_heads"] = field("num_global_key_value_heads")
+    placed = [kind.removesuffix("_shared") for kind in gemma4_layers(fields)]
+    full.update(own_numbers(fields, placed, "full", {"head_dim", "num_key_value_heads"}) or {})
     wide = fields.knows("use_double_wide_mlp") and fields.flag("use_double_wide_mlp")
     mlp: dict[str, Any] = {**GATED, "intermediate_size": field("2*intermediate_size")} if wide else GATED
     experts = {

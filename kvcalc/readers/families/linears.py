@@ -179,6 +179,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "kimi_linear": Family(
         UNTIED,
+        refused=("mla_use_output_gate", "latent_moe_use_norm"),  # Kimi-K3: gated MLA, experts of a latent, and more
         derive=kimi_state,
         layers=crossed(kimi_layers, kimi_experts),
         kinds=kinds_of(

@@ -193,3 +193,15 @@ def sparse_where(sparse: Callable[[int, int], bool]) -> Callable[[Fields], list[
         return [sparse(i, layers) for i in range(layers)] if given is None else [word == "sparse" for word in given]
 
     return experts
+
+
+def own_numbers(fields: Fields, reach: list[str], kind: str, known: set[str]) -> dict[str, int] | None:
+    """Read per_layer_config, as the library saves it: the numbers that all layers of one kind, and no other, have."""
+    given = fields.mapping("per_layer_config")
+    if not given:
+        return None
+    here = [given.get(str(i), {}) for i, told in enumerate(reach) if told == kind]
+    alike = all(told == here[0] for told in here) and len(here) >= len(given)
+    if not here or not alike or not isinstance(here[0], dict) or not here[0].keys() <= known:
+        raise fields.not_understood("per_layer_config", f"only {' and '.join(sorted(known))} of all {kind} layers are")
+    return dict(here[0])

@@ -10,6 +10,7 @@ from kvcalc.readers.families.placement import (
     every_layer_slides,
     full_every,
     full_where,
+    own_numbers,
     sparse_where,
 )
 from kvcalc.readers.families.words import (
@@ -127,7 +128,9 @@ def step_heads(fields: Fields) -> dict[str, Any]:
         except (TypeError, ValueError):
             raise fields.error("moe_layers_enum", "not the numbers of layers") from None
         derived["mlp_layer_types"] = ["sparse" if i in sparse else "dense" for i in range(layers)]
-    return derived
+    types = derived["layer_types"] or []
+    own = own_numbers(fields, types, "sliding_attention", {"num_attention_heads"}) or {}
+    return {**derived, "sliding_heads": own.get("num_attention_heads", heads)}
 
 
 FAMILIES: dict[str, Family] = {
