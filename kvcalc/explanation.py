@@ -144,7 +144,6 @@ MEANINGS = {
     "R_K": "rank of K's factors",
     "R_V": "rank of V's factors",
     "d_R": "elements of the shared RoPE key",
-    "d_q": "rank of the query",
     "d_enc": "kv_hidden_size, what cross attention makes its K and V from",
     "n_enc": "tokens that cross attention reads",
 }

@@ -43,7 +43,8 @@ class Extra(NamedTuple):
     """A part of a model that is neither attention nor MLP nor norm: a name, its weights and its matmuls, by formulas.
 
     `work_per_token` counts FLOPs; `constants` are the symbols of both beside d, the hidden size. `at_head`: it stands
-    before lm_head, and runs for the tokens whose logits are made.
+    before lm_head, and runs for the tokens whose logits are made. `library_once`: FLOPs that the Transformers library's
+    own code spends on it instead, once a call; '' where it does as said.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Extra(NamedTuple):
     constants: tuple[tuple[str, int], ...] = ()
     source: str = ""
     at_head: bool = False
+    library_once: str = ""
 
 
 class Layer(NamedTuple):

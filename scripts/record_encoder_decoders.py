@@ -28,7 +28,7 @@ MAPPINGS = ("SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ", "IMAGE_TEXT_TO_TEXT")
 ENCODER_TOKENS, DECODER_TOKENS = 40, 13
 
 
-class Encoded(BaseModelOutputWithPooling):
+class Encoded(BaseModelOutputWithPooling):  # type: ignore[misc]  # typed only where the library is installed
     """What an encoder gives, with the fields that some decoders look for."""
 
     attention_mask = None

@@ -14,11 +14,11 @@ from kvcalc.cli.completion import list_of
 from screens import KVCALC, environment
 
 CASES = {
-    "kvcalc compare deepseek-v": ["deepseek-v2", "deepseek-v2-lite", "deepseek-v3"],
+    "kvcalc compare deepseek-v2": ["deepseek-v2", "deepseek-v2-lite"],
     "kvcalc compare gpt2 mistral-7b": ["mistral-7b-v0.1", "mistral-7b-v0.2", "mistral-7b-v0.3"],
-    "kvcalc sweep deepseek-v3": ["deepseek-v3"],
-    "kvcalc show deepseek-v3": ["deepseek-v3"],
-    "kvcalc explain deepseek-v3": ["deepseek-v3"],
+    "kvcalc sweep llama-2-7": ["llama-2-70b", "llama-2-7b"],
+    "kvcalc show llama-2-7": ["llama-2-70b", "llama-2-7b"],
+    "kvcalc explain llama-2-7": ["llama-2-70b", "llama-2-7b"],
     "kvcalc compare gpt2 --dtype b": ["bf16"],
     "kvcalc compare gpt2 -d bf16,b": [],
     "kvcalc compare gpt2 --weight-dtype int8": ["int8"],
@@ -86,5 +86,5 @@ def test_bash_completes_with_the_script_that_kvcalc_prints() -> None:
     shown = subprocess.run(
         KVCALC, env=environment(_KVCALC_COMPLETE="source_bash"), capture_output=True, text=True, check=True
     )
-    for line in ("kvcalc compare deepseek-v", "kvcalc sweep gpt2 --dtype bf16,fp8_", "kvcalc explain gpt2 decode_c"):
+    for line in ("kvcalc compare deepseek-v2", "kvcalc sweep gpt2 --dtype bf16,fp8_", "kvcalc explain gpt2 decode_c"):
         assert in_bash(line, shown.stdout) == CASES[line]

@@ -355,5 +355,5 @@ def test_what_the_class_does_otherwise_is_refused(config: dict[str, Any], messag
 
 def test_a_formula_without_a_whole_result_is_refused_at_the_door() -> None:
     told = {**NATIVE, "attention": {"kind": "rg_lru", "lru_width": 10, "num_blocks": 3, "conv_kernel": 4}}
-    with pytest.raises(ConfigError, match="rg_lru: .*10 is not divisible by 3"):
+    with pytest.raises(ConfigError, match=r"rg_lru: .*10 is not divisible by 3"):
         read_native(Document("m.yaml", told, dict))

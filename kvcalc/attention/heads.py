@@ -117,7 +117,7 @@ class Heads(NamedTuple):
         gate += (Work("head gate", "token", "2*d*n_h", "Step 3.5: one gate a head"),) * self.head_gate
         own_v = (Work("v", "token", f"2*{self._read}*n_kv*{v}", source, writes=True),) * (not self.v_from_k)
         return (
-            Work("scores", "pair", f"2*n_h*{k}", source),
+            Work("scores", "pair", f"2*n_h*{k}", source, runs="twice" if self.differential else ""),
             Work("values", "pair", f"4*n_h*{v}" if self.differential else f"2*n_h*{v}", source),
             *((Work("q", "token", f"2*{self._asks}*n_h*{k}", source),) if not self.merged else ()),
             Work("k", "token", f"2*{self._read}*n_kv*{k}", source, writes=True),

@@ -46,7 +46,8 @@ class Work(NamedTuple):
     own code does it, where a counter of matmuls does not see this formula: 'elementwise'; 'padded', a convolution of
     K_c columns over inputs padded on both sides; 'ahead', one that another of K_2 columns reads, without a cache of its
     own; 'one more', for a row of zeros before the first token too; 'chunks', by chunks of the prompt; 'chunks,
-    elementwise' and 'padded, elementwise' where the step is that; 'all', by experts that a token does not visit too.
+    elementwise' and 'padded, elementwise' where the step is that; 'all', by experts that a token does not visit too;
+    'twice'.
     """
 
     name: str
@@ -64,11 +65,12 @@ class Work(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Parameters of one part of an attention layer."""
+    """Parameters of one part of an attention layer. `idle`: those of them that a token does not visit."""
 
     name: str
     formula: str
     writes: bool = False
+    idle: str = ""
 
 
 class Memory(Protocol):

@@ -18,7 +18,12 @@ LEFT_OUT = {
     "speech-encoder-decoder": "speech encoder and projector",
 }
 OUTER = ("encoder-decoder", *LEFT_OUT)
-POOLER = {"name": "pooler", "parameters": "d*d + d", "source": "transformers: of the first token, run for nothing"}
+POOLER = {
+    "name": "pooler",
+    "parameters": "d*d + d",
+    "source": "transformers: of the first token, run for nothing",
+    "library_once": "2*d*d",
+}
 ENCODERS = {
     "bert": [POOLER],
     "roberta": [POOLER],

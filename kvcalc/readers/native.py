@@ -364,11 +364,14 @@ def _extras(document: Document, file: LayerFile, hidden_size: int, place: Place)
     found = []
     for at, extra in enumerate(file.extras):
         symbols = {**extra.symbols, "d": hidden_size}
-        for field in ("parameters", "work_per_token"):
-            evaluated(document, (*place, "extras", at, field), getattr(extra, field), symbols)
+        once = extra.library_once or ""
+        for field, formula in (("parameters", extra.parameters), ("work_per_token", extra.work_per_token)):
+            evaluated(document, (*place, "extras", at, field), formula, symbols)
+        if once:
+            evaluated(document, (*place, "extras", at, "library_once"), once, symbols)
         constants = tuple(extra.symbols.items())
         source = extra.source or OWN
-        found.append(Extra(extra.name, extra.parameters, extra.work_per_token, constants, source, extra.at_head))
+        found.append(Extra(extra.name, extra.parameters, extra.work_per_token, constants, source, extra.at_head, once))
     return tuple(found)
 
 

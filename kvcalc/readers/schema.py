@@ -60,6 +60,9 @@ class ExtraFile(Strict):
     )
     source: Text | None = Field(None, description="where the formulas come from")
     at_head: bool = Field(default=False, description="stands before lm_head: runs for the tokens whose logits are made")
+    library_once: Expression | None = Field(
+        None, description="FLOPs that the Transformers library spends on it instead, once a call"
+    )
 
 
 def _made(kinds: dict[str, tuple[str, str]], kind: str, base: type[Strict]) -> type[Strict]:

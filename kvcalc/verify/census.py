@@ -31,6 +31,8 @@ LACKING: dict[str, dict[str, Any]] = {
     },
     "granitemoehybrid": {"layer_types": ["mamba", "mamba", "mamba", "attention"] * 8},
     "hunyuan_v1_dense": {"head_dim": 128},
+    "ministral": {"head_dim": 128},
+    "nemotron": {"num_key_value_heads": 8},
     "hunyuan_v1_moe": {"head_dim": 128, "num_experts": 4, "moe_topk": 1},
 }
 STATUSES = ("exact", "different", "refused", "not built")

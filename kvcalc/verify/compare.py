@@ -35,16 +35,21 @@ class Compared(NamedTuple):
 
 def compare(live: Observation, ours: Expectation) -> list[Compared]:
     """Parameters, what each group of like layers holds, the whole cache, FLOPs."""
-    not_run = NOT_PREFILL if ours.prefill_flops is None else ""
+    not_run = NOT_PREFILL if ours.prefill_flops is None else live.unseen
+    held: int | None = ours.cache_elements
+    if not live.cache_elements and held:
+        held, ours, live = None, ours._replace(by_layer={}, decode_flops=None), live._replace(unseen=NO_CACHE)
+    none = NO_CACHE if held is None else ""
     return [
         Compared("parameters", "language model", live.parameters, ours.parameters),
         *_layers(live, ours),
-        Compared("cache_elements", f"after {live.tokens} tokens", live.cache_elements, ours.cache_elements),
+        Compared("cache_elements", f"after {live.tokens} tokens", live.cache_elements, held, none),
         Compared("prefill_flops", f"{live.tokens} tokens", live.prefill_flops, ours.prefill_flops, not_run),
-        Compared("decode_flops", f"token {live.tokens + 1}", live.decode_flops, ours.decode_flops, live.decode_error),
+        Compared("decode_flops", f"token {live.tokens + 1}", live.decode_flops, ours.decode_flops, live.unseen),
     ]
 
 
+NO_CACHE = "the library keeps no cache of this model"
 NOT_PREFILL = "the library runs a recurrence, or an encoder's windows, in blocks"
 
 

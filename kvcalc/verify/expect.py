@@ -56,9 +56,8 @@ def expect(spec: ModelSpec, tokens: int, encoder_tokens: int = 0) -> Expectation
     report = analyze(spec, workload)
     chunkwise = any("chunks" in work.runs for _, branch in spec.branches() for work in branch.memory.work("naive"))
     if spec.encoder is not None:  # windows of an encoder are run as padded blocks
-        chunkwise |= any(
-            branch.reach.rules.both_ways != FULL.both_ways for _, branch in branches_of(spec.encoder.groups)
-        )
+        encoder = branches_of(spec.encoder.groups)
+        chunkwise |= any(branch.reach.rules.both_ways != FULL.both_ways for _, branch in encoder)
     prefill = Run(tokens, 0, encoder_tokens, True)
     step = Run(1, tokens, encoder_tokens, False)
     return Expectation(
@@ -118,8 +117,10 @@ def _stack(groups: tuple[LayerGroup, ...], extras: tuple[Extra, ...], d: int, ru
             yield layers * flops * run.new
     inside = [(group.layers, extra) for group in groups for extra in group.layer.extras]
     for layers, extra in (*inside, *((1, extra) for extra in extras)):
-        if extra.work_per_token != NOTHING:
-            symbols = {**dict(extra.constants), "d": d}
+        symbols = {**dict(extra.constants), "d": d}
+        if extra.library_once:
+            yield layers * Quantity("", extra.library_once, symbols).evaluate({})
+        elif extra.work_per_token != NOTHING:
             yield layers * Quantity("", extra.work_per_token, symbols).evaluate({}) * run.new
 
 
@@ -130,6 +131,8 @@ def _times(work: Work, branch: Branch, symbols: dict[str, int], run: Run) -> int
         return run.new + symbols["K_c"] - 1
     if work.runs.endswith("elementwise"):
         return 0
+    if work.runs == "twice":
+        return 2 * _times(work._replace(runs=""), branch, symbols, run)
     if work.runs == "padded":  # a step runs over K + 1 columns: two outputs
         return 2
     if work.runs == "one more":

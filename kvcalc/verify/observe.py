@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
     from kvcalc.verify.build import Live
 
-PROJECTORS = ("visual_projection", "img_temporal_embedding")  # in a language model's own modules: GIT's
+VALUES = "the library's code asks which tokens an expert has, which the meta device does not know"
+PROJECTORS = (
+    "visual_projection",
+    "img_temporal_embedding",
+    "embed_tokens_extend",
+    "multi_modal_projector",
+)  # in a language model's own
 CACHES = ("past_key_values", "cache_params", "state")  # what the library's outputs call it
 
 
@@ -34,7 +40,7 @@ class Held(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """A model after a prefill of `tokens`, batch 1, and one decode step. None: the library cannot run it."""
+    """A model after a prefill of `tokens`, batch 1, and one decode step. None: not run, and `unseen` says why."""
 
     tokens: int
     encoder_tokens: int
@@ -42,7 +48,7 @@ class Observation(NamedTuple):
     held: tuple[Held, ...]
     prefill_flops: int | None
     decode_flops: int | None
-    decode_error: str = ""
+    unseen: str = ""
 
     @property
     def cache_elements(self) -> int:
@@ -63,8 +69,13 @@ class Observation(NamedTuple):
 def observe(live: Live, tokens: int, encoder_tokens: int) -> Observation:
     """Prefill and one decode step with the library's own cache. Raises whatever the library raises in the prefill."""
     torch, _ = library()
+    inputs, known = _inputs(torch, live, tokens, encoder_tokens), True
     with _caches_passed(live) as passed:
-        given, prefill = _counted(live, _inputs(torch, live, tokens, encoder_tokens))
+        try:
+            given, prefill = _counted(live, inputs)
+        except NotImplementedError:  # which tokens an expert has depends on numbers: then as if it had all of them
+            given, prefill = _counted(live, inputs, every=True)
+            known = False
     name, cache = _cache_of(given)
     if cache is None and passed:  # RecurrentGemma makes one and returns none; its states stand in its modules
         cache = passed[-1]
@@ -74,10 +85,13 @@ def observe(live: Live, tokens: int, encoder_tokens: int) -> Observation:
     decode, failed = None, ""
     try:
         step = {name: cache, "use_cache": True, **_step(torch, live, given)}
-        _, decode = _counted(live, step)
+        _, decode = _counted(live, step, every=not known)
     except Exception as error:  # the prefill's numbers stand
         failed = reason(error)
-    return Observation(tokens, encoder_tokens, parameters_of(live), held, prefill, decode, failed)
+    parameters = parameters_of(live)
+    if not known:
+        return Observation(tokens, encoder_tokens, parameters, held, None, None, VALUES)
+    return Observation(tokens, encoder_tokens, parameters, held, prefill, decode, failed)
 
 
 @contextlib.contextmanager
@@ -108,13 +122,13 @@ def _kept_in_modules(live: Live, torch: Any) -> dict[str, dict[int, list[Any]]]:
     return {"layers": layers}
 
 
-def _counted(live: Live, inputs: dict[str, Any]) -> tuple[Any, int]:
-    """Run a call under torch's counter of matmuls."""
+def _counted(live: Live, inputs: dict[str, Any], *, every: bool = False) -> tuple[Any, int]:
+    """Run a call under torch's counter of matmuls; `every`: as if no number were zero where code asks which are not."""
     from torch.fx.experimental import _config
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
-    with _config.patch(meta_nonzero_assume_all_nonzero=True), _blind(), counter:
+    with _config.patch(meta_nonzero_assume_all_nonzero=every), _blind(), counter:
         outputs = live.model(**inputs)
     return outputs, counter.get_total_flops()
 
@@ -180,7 +194,7 @@ def parameters_of(live: Live) -> int:
     models = [module for module in live.model.modules() if hasattr(module, "post_init")]
     ours += [module for module in models if getattr(module, "config", None) is live.text]
     found = {id(weights): weights.numel() for module in ours for weights in module.parameters()}
-    towers = [] if live.config.is_encoder_decoder else _parts(live.config)
+    towers = _towers(live.config) if live.config.is_encoder_decoder else _parts(live.config)
     for name, module in live.model.named_modules():
         config = getattr(module, "config", None)
         tower = config is not live.text and any(config is part for part in towers)
@@ -191,6 +205,14 @@ def parameters_of(live: Live) -> int:
     if head is not None:
         found.update((id(weights), weights.numel()) for weights in head.parameters())
     return sum(found.values())
+
+
+def _towers(config: Any) -> list[Any]:
+    """The configs of an encoder-decoder's parts that read no text, at any depth."""
+    named = [(name, getattr(config, name, None)) for name in config.sub_configs]
+    found = [part for name, part in named if part is not None and ("vision" in name or "audio" in name)]
+    inner = [part for _, part in named if hasattr(part, "sub_configs")]
+    return found + [tower for part in inner for tower in _towers(part)]
 
 
 def _parts(config: Any) -> list[Any]:

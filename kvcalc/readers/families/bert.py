@@ -35,6 +35,7 @@ POOLER = {
     "parameters": "d*d + d",
     "work_per_token": "2*d*d",
     "at_head": True,
+    "library_once": "2*d*d",
 }
 # Untied, the class has the bias of the head a second time.
 SECOND_BIAS = When(

@@ -33,7 +33,8 @@ class Family(NamedTuple):
     """How one model type is read.
 
     Layers differ either by reach and experts, or by kinds of their own: `layers` names the kind of each layer and
-    `kinds` says what each kind has beyond the top of the recipe, made from the fields where it differs by number. `derive` adds fields of the reader's own.
+    `kinds` says what each kind has beyond the top of the recipe, made from the fields where it differs by number.
+    `derive` adds fields of the reader's own.
     """
 
     recipe: dict[str, Any]
