@@ -150,6 +150,7 @@ def _setting(numbers: Sequence[Change], varying: Sequence[str]) -> str:
         for key, name in SETTING.items()
         if key in told
         and key not in varying
+        and told[key] is not None
         and told[key] != USUAL.get(key)
         and not key.startswith("mla_")  # what they mean is told by compare; most models have no latent
     )
