@@ -195,13 +195,28 @@ def sparse_where(sparse: Callable[[int, int], bool]) -> Callable[[Fields], list[
     return experts
 
 
+def of_layers(fields: Fields) -> dict[int, dict[str, int]]:
+    """per_layer_config by its layers, whose numbers the library writes with leading zeros or without."""
+    given = fields.mapping("per_layer_config")
+    known = range(fields.number("num_hidden_layers"))
+    found = {
+        int(layer): told for layer, told in given.items() if layer.isascii() and layer.isdigit() and len(layer) < 9
+    }
+    whole = all(
+        isinstance(told, dict) and all(type(number) is int for number in told.values()) for told in found.values()
+    )
+    if len(found) != len(given) or not found.keys() <= set(known) or not whole:
+        raise fields.error("per_layer_config", "not numbers by layer")
+    return found
+
+
 def own_numbers(fields: Fields, reach: list[str], kind: str, known: set[str]) -> dict[str, int] | None:
     """Read per_layer_config, as the library saves it: the numbers that all layers of one kind, and no other, have."""
-    given = fields.mapping("per_layer_config")
+    given = of_layers(fields)
     if not given:
         return None
-    here = [given.get(str(i), {}) for i, told in enumerate(reach) if told == kind]
+    here = [given.get(i, {}) for i, told in enumerate(reach) if told == kind]
     alike = all(told == here[0] for told in here) and len(here) >= len(given)
-    if not here or not alike or not isinstance(here[0], dict) or not here[0].keys() <= known:
+    if not here or not alike or not here[0].keys() <= known:
         raise fields.not_understood("per_layer_config", f"only {' and '.join(sorted(known))} of all {kind} layers are")
     return dict(here[0])

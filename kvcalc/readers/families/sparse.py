@@ -6,6 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.readers.families.latent import sparse_from
+from kvcalc.readers.families.placement import of_layers
 from kvcalc.readers.families.words import DECODER, DEEPSEEK_MOE, GATED, HEADS, MLA, MOE, MTP, Family, field, without
 
 if TYPE_CHECKING:
@@ -176,15 +177,15 @@ def dots_fields(fields: Fields) -> dict[str, Any]:
         fields.number_or_zero(rope) if fields.given(rope) else told["head_dim"] - told["qk_nope_head_dim"]
     )
     if fields.given("per_layer_config"):
-        of_layers = fields.mapping("per_layer_config")
-        sliding = {str(i) for i, kind in enumerate(dots_reach(fields)) if kind == "sliding"}
-        distinct = {tuple(sorted(one.items())) for one in of_layers.values() if isinstance(one, dict)}
-        if set(of_layers) != sliding or len(distinct) != 1:
+        given = of_layers(fields)
+        sliding = {i for i, kind in enumerate(dots_reach(fields)) if kind == "sliding"}
+        distinct = {tuple(sorted(one.items())) for one in given.values()}
+        if set(given) != sliding or len(distinct) != 1:
             raise fields.not_understood("per_layer_config", "not one and the same for all sliding layers and no other")
-        given = dict(distinct.pop())
-        if not all(type(given.get(name)) is int for name in told):
-            raise fields.not_understood("per_layer_config", f"does not say all of {', '.join(told)}")
-        told = {name: given[name] for name in told}
+        own = dict(distinct.pop())
+        if not own.keys() <= told.keys():
+            raise fields.not_understood("per_layer_config", f"says more than {', '.join(told)}")
+        told = {name: own[name] if name in own else fields.number_or_zero(name) for name in told}
     window = fields.optional("sliding_window")
     if window is None:
         window = fields.number("sliding_window_size") if fields.given("sliding_window_size") else 512
