@@ -183,6 +183,7 @@ def dots_fields(fields: Fields) -> dict[str, Any]:
         if set(given) != sliding or len(distinct) != 1:
             raise fields.not_understood("per_layer_config", "not one and the same for all sliding layers and no other")
         own = dict(distinct.pop())
+        own.pop("num_key_value_heads", None)  # a latent has none
         if not own.keys() <= told.keys():
             raise fields.not_understood("per_layer_config", f"says more than {', '.join(told)}")
         told = {name: own[name] if name in own else fields.number_or_zero(name) for name in told}
