@@ -44,7 +44,8 @@ class Extra(NamedTuple):
 
     `work_per_token` counts FLOPs; `constants` are the symbols of both beside d, the hidden size. `at_head`: it stands
     before lm_head, and runs for the tokens whose logits are made. `library_once`: FLOPs that the Transformers library's
-    own code spends on it instead, once a call; '' where it does as said.
+    own code spends on it instead, once a call; '' where it does as said. `crosses`: it stands behind cross attention,
+    and is passed over where that has nothing to read.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Extra(NamedTuple):
     source: str = ""
     at_head: bool = False
     library_once: str = ""
+    crosses: bool = False
 
 
 class Layer(NamedTuple):
@@ -173,7 +175,8 @@ def alone(spec: ModelSpec) -> ModelSpec:
     for group in spec.groups:
         own = tuple(branch for branch in group.layer.branches if branch.reach.kind != "encoder")
         if own or not group.layer.branches:
-            groups.append(group._replace(layer=group.layer._replace(branches=own)))
+            extras = tuple(extra for extra in group.layer.extras if not extra.crosses)
+            groups.append(group._replace(layer=group.layer._replace(branches=own, extras=extras)))
     return spec._replace(groups=tuple(groups), encoder=None)
 
 

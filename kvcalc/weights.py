@@ -92,6 +92,14 @@ def active_parameters(spec: ModelSpec) -> Node:
         for symbols in ({**feedforward.symbols(), "d": stack.hidden_size},)
         for weights in feedforward.idle_weights()
     ]
+    idle += [
+        Part(layers, weights.name, Quantity(weights.name, weights.idle, symbols, branch.memory.source))
+        for stack in stacks
+        for layers, branch in branches_of(stack.groups)
+        for symbols in ({**branch.memory.symbols(), "d": stack.hidden_size},)
+        for weights in branch.memory.weights()
+        if weights.idle and not branch.shares_weights
+    ]
     if not idle:
         return Quantity("", "parameters")
     return Quantity("", "parameters - i", {"i": Total("experts not visited", tuple(idle))})

@@ -38,9 +38,11 @@ MORE_ALIASES = {
 MORE_DEFAULTS = {"gemma3_text": {"sliding_window_pattern": 6}, "rembert": {"output_embedding_size": 1664}}
 # Where a config nests what cross attention reads.
 READ = {
+    "blip": "vision_config",
     "canary": "encoder_config",
     "cohere_asr": "encoder_config",
     "dia": "encoder_config",
+    "idefics": "vision_config",
     "mllama": "vision_config",
     "moonshine_streaming": "encoder_config",
     "pp_formulanet": "vision_config",
@@ -52,8 +54,10 @@ NEVER_TIED = {
     *("audioflamingo3", "cosmos3_edge", "molmo2", "muse_spark", "musicflamingo", "qwen2_audio", "vibevoice_asr"),
     *("voxtral",),
 }
+HEAD_OF_ITS_OWN = {"ovis2"}  # untied, lm_head is as wide and long as the outer config says
 HEADS_OF_128 = {"voxtral", "voxtral_realtime"}  # put into a text config that says nothing
 TIED_BY_TEXT = {"shieldgemma2", "vibevoice"}
+TIED_BY_PART = {"qwen2_5_omni": "thinker_config", "qwen3_omni_moe": "thinker_config"}  # that has a head of its own
 TIED_BY_EITHER = {"kosmos-2"}
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
@@ -118,6 +122,10 @@ def around(model_type: str) -> dict[str, Any]:
     model_class = next((found for name in reversed(MAPPINGS) if (found := mapped(name, model_type))), None)
     if model_type in NEVER_TIED:
         return {"left_out": told, "ties": "never"}
+    if model_type in TIED_BY_PART:
+        part = TIED_BY_PART[model_type]
+        ties = getattr(getattr(CONFIG_MAPPING[model_type](), part), "tie_word_embeddings", False)
+        return {"left_out": told, "ties": ties, "ties_at": part}
     if model_type in TIED_BY_TEXT or not getattr(model_class, "_tied_weights_keys", None):
         return {"left_out": told}
     return {"left_out": told, "ties": getattr(CONFIG_MAPPING[model_type](), "tie_word_embeddings", False)}
@@ -208,6 +216,8 @@ def main() -> None:
         if path:
             told = {**around(model_type), **inside(model_type, path, text)}
             lines[model_type] = {"text": path, "text_type": text.model_type, **told}
+            if model_type in HEAD_OF_ITS_OWN:
+                lines[model_type]["own_head"] = True
             if fixed(config_class, path):
                 lines[model_type]["text_fixed"] = True
             classes.setdefault(text.model_type, type(text))

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 MAPPINGS = ("CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM", "SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ")
 OTHER_PARTS = (
     *("vision", "visual", "audio", "image", "vqmodel", "projector", "multi_modal", "qformer", "codec", "connector"),
+    *("perceiver", "protein_encoder"),
 )
+# Classes of what generates text in others; what beside a text they run, which no count is of.
+ALONE = {
+    "blip_text_model": "BlipTextLMHeadModel",
+    "qwen2_5_omni": "Qwen2_5OmniThinkerForConditionalGeneration",
+    "qwen3_omni_moe": "Qwen3OmniMoeThinkerForConditionalGeneration",
+}
+ENCODERS = ("protein_encoder",)
+ENCODED = 6  # tokens that cross attention reads
 LENGTHS = (1, 7, 100)
 STEPS = (41, 101)
 SMALL = 5_000_000
@@ -36,6 +45,8 @@ SMALL = 5_000_000
 
 def model_class(model_type: str) -> Any:
     """The class that generates text with a model type."""
+    if model_type in ALONE:
+        return getattr(transformers, ALONE[model_type])
     for name in MAPPINGS:
         classes = getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES", {})
         if model_type in classes and hasattr(transformers, classes[model_type]):
@@ -62,7 +73,9 @@ def build(config: dict[str, Any], device: str) -> Any:
     kind = model_class(config["model_type"])
     made = config_class(config["model_type"])(**{key: told for key, told in config.items() if key != "model_type"})
     if kind.config_class is not None and not isinstance(made, kind.config_class):
-        made = made.get_text_config(decoder=True)
+        parts = (getattr(made, name, None) for name in made.sub_configs)
+        inside = (part for part in parts if isinstance(part, kind.config_class))
+        made = next(inside, None) or made.get_text_config(decoder=True)
     made._attn_implementation = "eager"  # as the library's own from_config does
     if kind._can_set_experts_implementation():  # a counter sees the visited experts alone
         made._experts_implementation = "batched_mm"
@@ -104,8 +117,30 @@ def run(model: Any, tokens: int, cache: Any = None) -> Any:
         more["decoder_input_ids"] = ids
     if getattr(config, "languages", None):
         more["lang_ids"] = torch.zeros(rows, dtype=torch.long, device=ids.device)
+    more.update(read(config, tokens, ids.device))
     with torch.no_grad():
         return model(input_ids=ids, use_cache=True, **(cache or {}), **more)
+
+
+def read(config: Any, tokens: int, device: Any) -> dict[str, Any]:
+    """What cross attention reads, of models that take it from elsewhere."""
+    if config.model_type == "blip_text_model":
+        return {"encoder_hidden_states": torch.zeros(1, ENCODED, config.encoder_hidden_size, device=device)}
+    if config.model_type == "idefics":
+        name = "perceiver_embeddings" if config.use_resampler else "image_encoder_embeddings"
+        states = torch.zeros(1, 1, ENCODED, config.vision_config.embed_dim, device=device)
+        return {name: states, "image_attention_mask": torch.ones(1, tokens, 1, device=device)}
+    if config.model_type == "evolla":
+        ids = torch.ones(1, ENCODED, dtype=torch.long, device=device)
+        return {"protein_input_ids": ids, "protein_attention_mask": torch.ones_like(ids)}
+    return {}
+
+
+def flops(counter: FlopCounterMode) -> int:
+    """What a counter counted, less encoders that run at every call."""
+    apart = [found for name, found in counter.get_flop_counts().items() if name.rpartition(".")[2] in ENCODERS]
+    total: int = counter.get_total_flops()
+    return total - sum(sum(found.values()) for found in apart)
 
 
 def held(output: Any) -> dict[str, Any]:
@@ -122,7 +157,7 @@ def observed(config: dict[str, Any], device: str) -> dict[str, Any]:
         before = held(run(model, n - 1))
         with FlopCounterMode(display=False) as counter:
             run(model, 1, before)
-        steps[str(n)] = counter.get_total_flops()
+        steps[str(n)] = flops(counter)
     return {"cache": cache, "flops": {"decode": steps}}
 
 

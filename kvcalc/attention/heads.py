@@ -22,7 +22,7 @@ class Heads(NamedTuple):
     `kv_hidden_size`: the width K and V are made from where it is not the model's: a wider encoder's output, say;
     `q_hidden_size`: the same of queries. `merged`: one softmax with the layer's other attention, whose weights and
     queries it takes; K and V are of other tokens. `broadcast`: the Transformers library caches K and V once for each
-    query head.
+    query head; `remade`: it caches none of them, and makes them at every step, as of what cross attention reads.
     """
 
     num_attention_heads: int
@@ -41,6 +41,7 @@ class Heads(NamedTuple):
     q_hidden_size: int = 0
     merged: bool = False
     broadcast: bool = False
+    remade: bool = False
     kind: str = "heads"
 
     @property
@@ -101,9 +102,12 @@ class Heads(NamedTuple):
     def stores(self) -> tuple[Store, ...]:
         """K and V."""
         return tuple(
-            Store(name, f"{self._n_kv}{width}", name.lower(), self.source, f"n_h*{width}" if self.broadcast else "")
+            Store(name, f"{self._n_kv}{width}", name.lower(), self.source, self._in_the_library(width))
             for name, width in zip("KV", self._widths, strict=True)
         )
+
+    def _in_the_library(self, width: str) -> str:
+        return "0" if self.remade else f"n_h*{width}" if self.broadcast else ""
 
     def states(self) -> tuple[State, ...]:
         """None."""
@@ -115,12 +119,13 @@ class Heads(NamedTuple):
         source = self.source
         gate = (Work("output gate", "token", f"2*d*n_h*{v}", "Qwen3-Next: q_proj is doubled"),) * self.output_gate
         gate += (Work("head gate", "token", "2*d*n_h", "Step 3.5: one gate a head"),) * self.head_gate
-        own_v = (Work("v", "token", f"2*{self._read}*n_kv*{v}", source, writes=True),) * (not self.v_from_k)
+        runs = "remade" if self.remade else ""
+        own_v = (Work("v", "token", f"2*{self._read}*n_kv*{v}", source, writes=True, runs=runs),) * (not self.v_from_k)
         return (
             Work("scores", "pair", f"2*n_h*{k}", source, runs="twice" if self.differential else ""),
             Work("values", "pair", f"4*n_h*{v}" if self.differential else f"2*n_h*{v}", source),
             *((Work("q", "token", f"2*{self._asks}*n_h*{k}", source),) if not self.merged else ()),
-            Work("k", "token", f"2*{self._read}*n_kv*{k}", source, writes=True),
+            Work("k", "token", f"2*{self._read}*n_kv*{k}", source, writes=True, runs=runs),
             *own_v,
             *((Work("o", "token", f"2*n_h*{v}*d", source), *gate) if not self.merged else ()),
         )

@@ -11,6 +11,7 @@ from typing import Any
 MEMORIES = {  # kind: its module and class
     "heads": ("kvcalc.attention.heads", "Heads"),
     "mla": ("kvcalc.attention.latent", "Latent"),
+    "moa": ("kvcalc.attention.moa", "Moa"),
     "custom": ("kvcalc.attention.custom", "Custom"),
     "mamba1": ("kvcalc.attention.mamba", "Mamba1"),
     "mamba2": ("kvcalc.attention.mamba", "Mamba2"),

@@ -47,7 +47,7 @@ class Work(NamedTuple):
     K_c columns over inputs padded on both sides; 'ahead', one that another of K_2 columns reads, without a cache of its
     own; 'one more', for a row of zeros before the first token too; 'chunks', by chunks of the prompt; 'chunks,
     elementwise' and 'padded, elementwise' where the step is that; 'all', by experts that a token does not visit too;
-    'twice'.
+    'twice'; 'remade', at every step, of what could have been kept.
     """
 
     name: str

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kvcalc.errors import did_you_mean
 from kvcalc.formula import parse
 from kvcalc.readers import crossed
-from kvcalc.readers.families import ALIASES, families
+from kvcalc.readers.families import ALIASES, REFUSED, families
 from kvcalc.readers.families.words import Field, When
 from kvcalc.readers.fields import Fields
 from kvcalc.readers.rope import KEYS, rope_of
@@ -104,6 +104,9 @@ def _understood(document: Document, place: Place, model_type: Any) -> str:
     """A model type that a family describes. Raises NotUnderstoodError where there is none."""
     if isinstance(model_type, str) and (found := ALIASES.get(model_type, model_type)) in families():
         return found
+    if isinstance(model_type, str) and model_type in REFUSED:
+        message = f"model_type {model_type!r} is not understood: {REFUSED[model_type]}"
+        raise document.not_understood((*place, "model_type"), message)
     known = sorted(families())
     hint = did_you_mean(str(model_type), known)
     raise document.not_understood(
@@ -163,10 +166,25 @@ def _outer_tie(document: Document, model: LanguageModel) -> bool | None:
         given = model.fields if model.place else {}
         if given.get("tie_word_embeddings", model.facts["defaults"].get("tie_word_embeddings")) is True:
             return True
-    tied = document.data.get("tie_word_embeddings", default)
+    part = (facts["ties_at"],) if "ties_at" in facts else ()  # the part that has lm_head
+    around = document.data[part[0]] if part else document.data
+    tied = around.get("tie_word_embeddings", default)
+    if "own_head" in facts and tied is False:
+        _check_head(document, model, facts)
     if not isinstance(tied, bool):
-        raise document.error(("tie_word_embeddings",), f"tie_word_embeddings: {tied!r} is not true or false")
+        here = (*part, "tie_word_embeddings")
+        raise document.error(here, f"tie_word_embeddings: {tied!r} is not true or false")
     return tied
+
+
+def _check_head(document: Document, model: LanguageModel, facts: dict[str, Any]) -> None:
+    """A head that the outer config measures must fit the language model."""
+    for name in ("hidden_size", "vocab_size"):
+        outer = document.data.get(name, facts["defaults"][name])
+        inner = model.fields.get(name, model.facts["defaults"][name])
+        if outer != inner:
+            message = f"{name}: {outer!r}, of lm_head, but the language model's is {inner!r}"
+            raise document.not_understood((name,) if name in document.data else (), message)
 
 
 def _read(recipe: Any) -> set[str]:  # a recipe, or a value in one
@@ -206,9 +224,8 @@ class _Translation:
         kinds, recipes = self._kinds(layers)
         placement = self._origin_of(fields.read[start:])
         native: dict[str, Any] = {"name": name}
-        everywhere = set.intersection(*(set(told) for told in recipes.values())) - {
-            "extras"
-        }  # the model's, and a layer's
+        everywhere = set.intersection(*(set(told) for told in recipes.values()))
+        everywhere -= {"extras"}  # the model's, and a layer's
         apart = {"moe", *_WINDOWS.values(), *everywhere}
         native.update(self._values({key: told for key, told in recipe.items() if key not in apart}, ()))
         if len(recipes) == 1 and not any("extras" in told for told in recipes.values()):
@@ -314,9 +331,8 @@ class _Translation:
             return
         native["rope"] = rope
         key = next((key for key in KEYS if self.fields.config.get(key) is not None), None)
-        origin = (
-            f"{key}, and the defaults of {model.facts['class']}" if key else f"the default of {model.facts['class']}"
-        )
+        default = model.facts["class"]
+        origin = f"{key}, and the defaults of {default}" if key else f"the default of {default}"
         self.origins.update({("rope", name): origin for name in rope})
         if key:
             self._places["rope", "base"] = (*self.fields.place, key)

@@ -255,6 +255,10 @@ class _Stack:
         told = {name: value for name, value in attention if name not in of_the_branch and value is not None}
         for field in {"num_key_value_heads", "latent_heads"} & told.keys():
             self._check_groups(told.get("num_attention_heads", 0), field, told[field], place)
+        visited, experts = told.get("num_experts_per_tok", 0), told.get("num_experts", 0)
+        if visited > experts:
+            message = f"num_experts_per_tok {visited} is more than num_experts {experts}"
+            raise self.error((*place, "num_experts_per_tok"), message)
         memory: Memory = class_of(MEMORIES, attention.kind)(**told)
         symbols = {**memory.symbols(), "d": self.file.hidden_size}
         formulas = {part.name: part.formula for part in memory.weights()}
@@ -293,6 +297,7 @@ class _Stack:
             head_gate=attention.head_gate,
             v_from_k=attention.v_from_k,
             broadcast=attention.broadcast,
+            remade=attention.remade,
         )
 
     def _custom(self, attention: CustomFile, place: Place) -> Custom:
@@ -371,7 +376,8 @@ def _extras(document: Document, file: LayerFile, hidden_size: int, place: Place)
             evaluated(document, (*place, "extras", at, "library_once"), once, symbols)
         constants = tuple(extra.symbols.items())
         source = extra.source or OWN
-        found.append(Extra(extra.name, extra.parameters, extra.work_per_token, constants, source, extra.at_head, once))
+        told = (extra.name, extra.parameters, extra.work_per_token, constants, source)
+        found.append(Extra(*told, extra.at_head, once, extra.crosses))
     return tuple(found)
 
 

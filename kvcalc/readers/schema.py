@@ -60,6 +60,7 @@ class ExtraFile(Strict):
     )
     source: Text | None = Field(None, description="where the formulas come from")
     at_head: bool = Field(default=False, description="stands before lm_head: runs for the tokens whose logits are made")
+    crosses: bool = Field(default=False, description="stands behind cross attention: runs where that has what to read")
     library_once: Expression | None = Field(
         None, description="FLOPs that the Transformers library spends on it instead, once a call"
     )
@@ -117,6 +118,7 @@ class HeadsFile(AttentionBase):
     q_hidden_size: Size | None = Field(None, description="what queries are made from, where it is not hidden_size")
     merged: bool = Field(default=False, description="one softmax with the layer's other attention, by its weights")
     broadcast: bool = Field(default=False, description="the Transformers library caches K and V of every query head")
+    remade: bool = Field(default=False, description="the Transformers library caches neither: made at every step")
 
 
 class MlaFile(AttentionBase):

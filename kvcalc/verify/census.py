@@ -20,6 +20,7 @@ SECONDS, BYTES = 300, 12 * 2**30
 SMALL = "gpt2"  # builds at once
 # What a class's own defaults lack for the library to build and run them, from published configs of these types.
 LACKING: dict[str, dict[str, Any]] = {
+    "chameleon": {"vocabulary_map": {"<image>": 8711}},
     "bamba": {"attn_layer_indices": [9, 18, 27]},
     "deepseek_v2": {"num_experts_per_tok": 6, "n_group": 1, "topk_group": 1, "topk_method": "greedy"},
     "dots1": {

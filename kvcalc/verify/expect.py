@@ -140,7 +140,7 @@ def _times(work: Work, branch: Branch, symbols: dict[str, int], run: Run) -> int
     if work.runs == "ahead":
         return run.new + symbols["K_2"] - 1
     if work.writes and branch.reach.kind == "encoder":
-        return run.encoder_tokens if run.encodes else 0
+        return run.encoder_tokens if run.encodes or work.runs == "remade" else 0
     if work.per == "token":
         return run.new
     keys = dense(branch.reach, "p", "s").evaluate(run.scope)

@@ -19,6 +19,7 @@ PROJECTORS = (
     "img_temporal_embedding",
     "embed_tokens_extend",
     "multi_modal_projector",
+    "protein_encoder",
 )  # in a language model's own
 CACHES = ("past_key_values", "cache_params", "state")  # what the library's outputs call it
 

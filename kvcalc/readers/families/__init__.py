@@ -29,10 +29,25 @@ ROOMS = (
     "sliding",
     "gemmas",
     "towers",
+    "rest",
 )
 
 # Types that publishers write and the library has under another name, with the same fields.
 ALIASES = {"kimi_k2": "deepseek_v3", "minimax_m3": "minimax_m3_vl_text"}
+
+# Types of the library that are refused, and what of them is not modelled.
+REFUSED = {
+    "blt": "it caches patches of bytes, whose length a model of entropy decides, so no number of tokens says how many",
+    "cpmant": "it puts rows of a prompt before every call, and its text attends both ways",
+    "diffusion_gemma_text": "it writes by denoising a canvas of tokens many times over, not token by token",
+    "gemma4_assistant": "it drafts for another model: it reads that one's cache and keeps none",
+    "pegasus_x": "its encoder's staggered blocks, with global tokens beside them, are not modelled",
+    "pi0": "it writes no tokens but actions, by denoising, beside a prompt that attends both ways",
+    "prophetnet": "it predicts several tokens by streams of their own, which attend beside the main one",
+    "reformer": "it caches hidden states and hash buckets, and which keys are seen depends on the numbers",
+    "unlimited_ocr_text": "its window keeps the whole prompt, so the prompt's length and the context's are two numbers",
+    "xlnet": "it keeps hidden states of earlier segments and attends in two streams",
+}
 
 
 @lru_cache(maxsize=1)
