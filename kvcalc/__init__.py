@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from kvcalc.grid import Grid as Grid
     from kvcalc.grid import parse_grid as parse_grid
     from kvcalc.grid import parse_sizes as parse_sizes
+    from kvcalc.hardware.accelerator import Accelerator as Accelerator
+    from kvcalc.hardware.accelerator import Machine as Machine
+    from kvcalc.hardware.machine import parse_machine as parse_machine
+    from kvcalc.hardware.machine import parse_machines as parse_machines
+    from kvcalc.hardware.shipped import accelerators as accelerators
+    from kvcalc.hardware.shipped import hardware_names as hardware_names
     from kvcalc.model import ModelSpec as ModelSpec
     from kvcalc.readers.baseline import diff_baseline as diff_baseline
     from kvcalc.readers.budget import read_budgets as read_budgets
@@ -78,6 +84,9 @@ _HOMES = {
     "kvcalc.explanation": ("explain",),
     "kvcalc.findings": ("Finding",),
     "kvcalc.grid": ("Grid", "parse_grid", "parse_sizes"),
+    "kvcalc.hardware.accelerator": ("Accelerator", "Machine"),
+    "kvcalc.hardware.machine": ("parse_machine", "parse_machines"),
+    "kvcalc.hardware.shipped": ("accelerators", "hardware_names"),
     "kvcalc.model": ("ModelSpec",),
     "kvcalc.readers.baseline": ("diff_baseline",),
     "kvcalc.readers.budget": ("read_budgets",),

@@ -22,7 +22,7 @@ COMMANDS = {  # name: its module, and the line that `kvcalc --help` shows
     "check": ("kvcalc.cli.check", "Check configs: valid, understood, within budgets, and what an expert would say."),
     "sweep": ("kvcalc.cli.sweep", "Sweep contexts, batches and dtypes: every combination as a row."),
     "verify": ("kvcalc.cli.verify", "Verify the numbers against live code: the real model, built without weights."),
-    "list": ("kvcalc.cli.listing", "List the bundled models with their attention."),
+    "list": ("kvcalc.cli.listing", "List the bundled models with their attention, or the hardware known."),
     "convert": ("kvcalc.cli.convert", "Write a model of any source as native YAML."),
     "schema": ("kvcalc.cli.schema", "Print the JSON Schema of configs, budgets or output rows."),
 }

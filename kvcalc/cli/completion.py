@@ -20,6 +20,14 @@ def complete_dtype(incomplete: str) -> list[str]:
     return [name for name in kvcalc.DTYPE_BITS if name.startswith(incomplete)]
 
 
+def complete_machine(incomplete: str) -> list[str]:
+    """Complete the last of some machines, '8xH1' to '8xH100-SXM'; files are the shell's business."""
+    before, comma, last = incomplete.rpartition(",")
+    devices, times, name = last.rpartition("x") if last[:1].isdigit() else ("", "", last)
+    names = [known for known in kvcalc.hardware_names() if known.lower().startswith(name.lower())]
+    return [f"{before}{comma}{devices}{times}{known}" for known in names]
+
+
 def complete_quantity(incomplete: str) -> list[str]:
     """Complete what can be explained."""
     report = kvcalc.analyze(kvcalc.load("deepseek-v2"), kvcalc.Workload(1, generate_tokens=1))
