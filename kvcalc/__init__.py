@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from kvcalc.variants import parse_variants as parse_variants
     from kvcalc.verify.census import verify_all as verify_all
     from kvcalc.verify.run import verify_source as verify_source
+    from kvcalc.weight_formats import parse_weight_dtype as parse_weight_dtype
+    from kvcalc.weight_formats import weight_dtypes as weight_dtypes
     from kvcalc.workload import DTYPE_BITS as DTYPE_BITS
     from kvcalc.workload import Workload as Workload
     from kvcalc.workload import parse_dtype as parse_dtype
@@ -104,6 +106,7 @@ _HOMES = {
     ),
     "kvcalc.verify.census": ("verify_all",),
     "kvcalc.verify.run": ("verify_source",),
+    "kvcalc.weight_formats": ("parse_weight_dtype", "weight_dtypes"),
     "kvcalc.workload": ("DTYPE_BITS", "Workload", "parse_dtype", "parse_tokens"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

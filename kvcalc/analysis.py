@@ -16,6 +16,7 @@ from kvcalc.phases import answer_phase, decode_phase, last_step_phase, prefill_p
 from kvcalc.quantity import Part, Quantity, Total
 from kvcalc.rows import RATIOS, cache_dtype, row
 from kvcalc.storage import cache_bytes, read_bytes, storage
+from kvcalc.weight_bytes import weight_bytes
 from kvcalc.weights import active_parameters, parameters
 
 if TYPE_CHECKING:
@@ -102,12 +103,7 @@ def formulas(spec: ModelSpec, workload: Workload) -> dict[str, Node | None]:
         "decode_cache_read_bytes": read_bytes(spec, workload, engine),
         "parameters": parameters(spec),
         "active_parameters": active_parameters(spec),
-        "weight_bytes": Quantity(
-            "",
-            f"ceil_div({workload.weight_bits}*parameters, 8)",
-            {},
-            f"{workload.weight_dtype} weights, without scales",
-        ),
+        "weight_bytes": weight_bytes(spec, workload),
         "receptive_field_tokens": _receptive_field(spec),
         "crossover_query_tokens": _crossover(spec, workload),
     }

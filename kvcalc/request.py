@@ -56,6 +56,10 @@ def parse_option(name: str, value: str | int) -> int | str:
     flag = flag_of(name)
     if name in SIZES:
         return parse_tokens(str(value), flag, SIZES[name], unit_of(name))
+    if name == "weight_dtype":
+        from kvcalc.weight_formats import parse_weight_dtype
+
+        return parse_weight_dtype(str(value), flag)
     if name in DTYPES:
         return parse_dtype(str(value), flag)
     if name not in WORDS:

@@ -64,7 +64,7 @@ def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
         "prompt_tokens": workload.prompt_tokens,
         "cached_tokens": workload.cached_tokens,
         "kv_cache": "on" if workload.kv_cache else "off",
-        "weight_dtype": workload.weight_dtype,
+        "weight_dtype": weight_dtype(spec, workload),
         "shared_prefix_tokens": workload.shared_prefix_tokens,
         "generate_tokens": workload.generate_tokens,
         "mla_decode": workload.mla_decode,
@@ -83,6 +83,12 @@ def cache_dtype(spec: ModelSpec, workload: Workload) -> str:
 def state_dtype(spec: ModelSpec, workload: Workload) -> str:
     """The dtype of recurrent states: as asked, else the config's, else fp32; convolutions keep the cache's."""
     return workload.state_dtype or spec.state_dtype or "fp32"
+
+
+def weight_dtype(spec: ModelSpec, workload: Workload) -> str:
+    """The format of the weights: as asked, else the config's, else bf16."""
+    own = spec.quantization.format if spec.quantization else ""
+    return workload.weight_dtype or own or "bf16"
 
 
 def has_states(spec: ModelSpec) -> bool:

@@ -36,8 +36,9 @@ class Workload(NamedTuple):
 
     n = context_tokens counts the token being processed; `cached_tokens` of them came before the prefill;
     `generate_tokens` follow; `shared_prefix_tokens` are stored and computed once a batch. `encoder_tokens` None: the
-    model's own fixed length, else as many as the context. `state_dtype` '': the model's own, else fp32. `engine`
-    is whose cache is counted. `mtp` 'on': layers that predict later tokens run too.
+    model's own fixed length, else as many as the context. `state_dtype` '': the model's own, else fp32;
+    `weight_dtype` '': the config's own, else bf16. `engine` is whose cache is counted. `mtp` 'on': layers that predict
+    later tokens run too.
     """
 
     context_tokens: int
@@ -49,7 +50,7 @@ class Workload(NamedTuple):
     dtype: str = "bf16"
     dtype_k: str = ""
     dtype_v: str = ""
-    weight_dtype: str = "bf16"
+    weight_dtype: str = ""
     mla_decode: str = "absorbed"
     mla_prefill: str = "naive"
     state_dtype: str = ""
@@ -74,7 +75,6 @@ class Workload(NamedTuple):
             ("dtype", self.dtype, DTYPE_BITS),
             ("dtype_k", self.dtype_k or self.dtype, DTYPE_BITS),
             ("dtype_v", self.dtype_v or self.dtype, DTYPE_BITS),
-            ("weight_dtype", self.weight_dtype, DTYPE_BITS),
             ("state_dtype", self.state_dtype or self.dtype, DTYPE_BITS),
             ("mla_decode", self.mla_decode, MODES),
             ("mla_prefill", self.mla_prefill, MODES),
@@ -85,6 +85,10 @@ class Workload(NamedTuple):
                 raise KvcalcError(
                     f"{name}: unknown {word!r}", did_you_mean(str(word), known) or f"one of {', '.join(known)}"
                 )
+        if self.weight_dtype and self.weight_dtype not in DTYPE_BITS:
+            from kvcalc.weight_formats import parse_weight_dtype
+
+            parse_weight_dtype(self.weight_dtype, "weight_dtype")
         if k >= n:
             raise KvcalcError(f"--cached {k} leaves no new token in --context {n}")
         if k and not self.kv_cache:
@@ -114,11 +118,6 @@ class Workload(NamedTuple):
     def bits(self, role: str) -> int:
         """Bits per element of a store's role."""
         return DTYPE_BITS[self.dtype_of(role)]
-
-    @property
-    def weight_bits(self) -> int:
-        """Bits per weight."""
-        return DTYPE_BITS[self.weight_dtype]
 
     def scope(self) -> dict[str, int]:
         """The workload's symbols for formulas."""

@@ -20,6 +20,11 @@ def complete_dtype(incomplete: str) -> list[str]:
     return [name for name in kvcalc.DTYPE_BITS if name.startswith(incomplete)]
 
 
+def complete_weight_dtype(incomplete: str) -> list[str]:
+    """Complete one format of weights."""
+    return [name for name in kvcalc.weight_dtypes() if name.startswith(incomplete)]
+
+
 def complete_machine(incomplete: str) -> list[str]:
     """Complete the last of some machines, '8xH1' to '8xH100-SXM'; files are the shell's business."""
     before, comma, last = incomplete.rpartition(",")
@@ -47,6 +52,11 @@ def list_of(words: Sequence[str]) -> Callable[[str], list[str]]:
 def complete_variants(incomplete: str) -> list[str]:
     """Complete the last of a list of variants, the numbers being examples; none stands alone."""
     return list_of([word for word in kvcalc.VARIANTS if word != "none" or "," not in incomplete])(incomplete)
+
+
+def complete_weight_dtypes(incomplete: str) -> list[str]:
+    """Complete the last of a list of formats of weights."""
+    return list_of(list(kvcalc.weight_dtypes()))(incomplete)
 
 
 def complete_dtypes(incomplete: str) -> list[str]:

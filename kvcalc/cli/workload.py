@@ -10,7 +10,15 @@ import typer
 from typer.models import OptionInfo
 
 import kvcalc
-from kvcalc.cli.completion import complete_dtype, complete_dtypes, complete_model, complete_variants, list_of
+from kvcalc.cli.completion import (
+    complete_dtype,
+    complete_dtypes,
+    complete_model,
+    complete_variants,
+    complete_weight_dtype,
+    complete_weight_dtypes,
+    list_of,
+)
 
 TOKENS = "TOKENS"
 
@@ -94,7 +102,14 @@ DtypeVOption = Annotated[
     str | None, typer.Option("--dtype-v", metavar="DTYPE", help="Of V alone.", autocompletion=complete_dtype)
 ]
 WeightDtypeOption = Annotated[
-    str, typer.Option("--weight-dtype", metavar="DTYPE", help="Of the weights.", autocompletion=complete_dtype)
+    str | None,
+    typer.Option(
+        "--weight-dtype",
+        metavar="DTYPE",
+        help="Of the weights: a dtype, or blocks with scales: fp8_b128 int4_g128 int4_g128z mxfp4 nvfp4 q4_k q8_0 "
+        "... Default: the config's quantization_config, else bf16.",
+        autocompletion=complete_weight_dtype,
+    ),
 ]
 StateDtypeOption = Annotated[
     str | None,
@@ -142,7 +157,7 @@ def make_request(
     dtype: DtypeOption = "bf16",
     dtype_k: DtypeKOption = None,
     dtype_v: DtypeVOption = None,
-    weight_dtype: WeightDtypeOption = "bf16",
+    weight_dtype: WeightDtypeOption = None,
     mla_decode: MlaDecodeOption = "absorbed",
     mla_prefill: MlaPrefillOption = "naive",
     state_dtype: StateDtypeOption = None,
@@ -154,13 +169,16 @@ def make_request(
     return kvcalc.parse_request(locals())
 
 
+LISTS = {complete_dtype: complete_dtypes, complete_weight_dtype: complete_weight_dtypes}
+
+
 def _listed(parameter: inspect.Parameter) -> inspect.Parameter:
     """An option that takes one value as an option that takes a list of them, or a range."""
     kind, option = get_args(parameter.annotation)
     listed: OptionInfo = copy(option)
     listed.metavar, listed.min, listed.max = "LIST", None, None
-    if option.autocompletion is complete_dtype:
-        listed.autocompletion = complete_dtypes
+    if option.autocompletion in LISTS:
+        listed.autocompletion = LISTS[option.autocompletion]
     if get_origin(kind) is Literal:
         listed.metavar, listed.autocompletion = ",".join(get_args(kind)), list_of(get_args(kind))
     return parameter.replace(annotation=Annotated[str | None, listed], default=None)

@@ -13,6 +13,7 @@ from kvcalc.readers import crossed
 from kvcalc.readers.families import ALIASES, families
 from kvcalc.readers.families.words import Field, When
 from kvcalc.readers.fields import Fields
+from kvcalc.readers.quantization import quantization_of
 from kvcalc.readers.rope import rope_of
 from kvcalc.readers.schema import MAX_LAYERS
 from kvcalc.readers.text import Document
@@ -125,6 +126,10 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
     native = translation.document(name)
     if rope := rope_of(fields, model.model_type, model.facts):
         native["rope"] = rope
+    config = {**document.data, **model.fields}
+    if quantization := quantization_of(config, native):
+        native["quantization"] = quantization
+        translation.origins["quantization",] = "quantization_config"
     if pieced:
         _piece(native, fields, model)
     if model.outer:
