@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from kvcalc.readers.write import to_yaml as to_yaml
     from kvcalc.request import Request as Request
     from kvcalc.request import parse_request as parse_request
+    from kvcalc.roofline import Bound as Bound
+    from kvcalc.roofline import least_times as least_times
     from kvcalc.rows import KEYS as KEYS
     from kvcalc.rows import RATIOS as RATIOS
     from kvcalc.schemas import json_schema as json_schema
@@ -97,6 +99,7 @@ _HOMES = {
     "kvcalc.readers.load": ("load", "load_all", "read_source"),
     "kvcalc.readers.write": ("to_yaml",),
     "kvcalc.request": ("Request", "parse_request"),
+    "kvcalc.roofline": ("Bound", "least_times"),
     "kvcalc.rows": ("KEYS", "RATIOS"),
     "kvcalc.schemas": ("json_schema",),
     "kvcalc.sweeping": ("Sweep", "sweep"),

@@ -40,13 +40,14 @@ class Held(NamedTuple):
     """So many times the weights of one part: where it stands, and what kind it is.
 
     `where` is 'attention', 'feedforward', 'embedding', 'lm_head' or 'rest'. `kind` is one of a format's kinds, or
-    'positions', 'router', 'vectors': norms, biases, tables of states, convolutions.
+    'positions', 'router', 'vectors': norms, biases, tables of states, convolutions. `of` is the label of its layers.
     """
 
     part: Part
     where: str
     kind: str
     encoder: bool
+    of: str
 
     def evaluate(self) -> int:
         """How many these are."""
@@ -61,14 +62,14 @@ def held(spec: ModelSpec) -> Iterator[Held]:
         if isinstance(part.node, Quantity):
             kind = OUTSIDE.get(part.what, "vectors")
             where = {"embedding": "embedding", "positions": "embedding", "lm_head": "lm_head"}.get(kind, "rest")
-            yield Held(part, where, kind, encoder)
+            yield Held(part, where, kind, encoder, part.what)
             continue
         for inner in part.node.parts:
             many = inner._replace(times=part.times * inner.times)
             if inner.what in FEEDFORWARD:
-                yield Held(many, "feedforward", FEEDFORWARD[inner.what], encoder)
+                yield Held(many, "feedforward", FEEDFORWARD[inner.what], encoder, part.what)
             else:
-                yield Held(many, "attention", _kind_in_attention(inner), encoder)
+                yield Held(many, "attention", _kind_in_attention(inner), encoder, part.what)
 
 
 def _kind_in_attention(part: Part) -> str:
