@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kvcalc.detail import facts as facts
     from kvcalc.difference import Diff as Diff
     from kvcalc.difference import diff as diff
+    from kvcalc.engines import ENGINES as ENGINES
     from kvcalc.errors import ConfigError as ConfigError
     from kvcalc.errors import FormulaError as FormulaError
     from kvcalc.errors import KvcalcError as KvcalcError
@@ -84,6 +85,7 @@ _HOMES = {
     "kvcalc.comparison": ("Comparison", "compare"),
     "kvcalc.detail": ("facts",),
     "kvcalc.difference": ("Diff", "diff"),
+    "kvcalc.engines": ("ENGINES",),
     "kvcalc.errors": ("ConfigError", "FormulaError", "KvcalcError"),
     "kvcalc.explanation": ("explain",),
     "kvcalc.findings": ("Finding",),

@@ -50,6 +50,11 @@ MEANINGS = {
     "state_dtype": "dtype of recurrent states; null where no layer keeps one",
     "state_bytes": "bytes of fixed state, a part of cache_bytes; all sequences",
     "encoder_tokens": "tokens that cross attention reads, one sequence; null where no layer does",
-    "engine": "whose cache is counted: paper, what the model needs, or transformers, what that library holds",
+    "engine": "whose cache is counted: paper, what the model needs; a library's; or a server's and what it reserves",
     "mtp": "on where layers that predict later tokens run too, else off; null where none are known",
+    "engine_version": "the engine's version whose rules are counted; null for paper",
+    "tensor_parallel": "number of devices that share each layer; bytes reserved and held are of one of them",
+    "reserved_bytes": "bytes on one device that the engine sets aside to admit the batch; all sequences",
+    "held_bytes": "bytes on one device that the batch holds, at most, in steady decode; all sequences",
+    "waste_ratio": "reserved_bytes divided by the cache's even share of a device, as papers count it; no unit",
 }

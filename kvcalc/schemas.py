@@ -23,6 +23,8 @@ WORDS: dict[str, dict[str, Any]] = {
     "encoder_tokens": {"type": ["integer", "null"], "minimum": 0},
     "engine": {"enum": [*ENGINES]},
     "mtp": {"enum": ["on", "off", None]},
+    "engine_version": {"type": ["string", "null"]},
+    "tensor_parallel": {"type": "integer", "minimum": 1},
 }
 
 

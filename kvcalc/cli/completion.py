@@ -59,6 +59,11 @@ def complete_weight_dtypes(incomplete: str) -> list[str]:
     return list_of(list(kvcalc.weight_dtypes()))(incomplete)
 
 
+def complete_engines(incomplete: str) -> list[str]:
+    """Complete the last of a list of engines."""
+    return list_of(list(kvcalc.ENGINES))(incomplete)
+
+
 def complete_dtypes(incomplete: str) -> list[str]:
     """Complete the last of a list of dtypes."""
     return list_of(list(kvcalc.DTYPE_BITS))(incomplete)

@@ -13,6 +13,7 @@ import kvcalc
 from kvcalc.cli.completion import (
     complete_dtype,
     complete_dtypes,
+    complete_engines,
     complete_model,
     complete_variants,
     complete_weight_dtype,
@@ -136,8 +137,27 @@ MlaPrefillOption = Annotated[
 ]
 
 EngineOption = Annotated[
-    Literal["paper", "transformers"],
-    typer.Option("--engine", help="Whose cache: what the model needs, or what that library holds between steps."),
+    str,
+    typer.Option(
+        "--engine",
+        metavar="LIST",
+        help="Whose cache, and what it reserves: paper, what the model needs; transformers; vllm, vllm@0.20, "
+        "vllm@0.11; sglang; llamacpp; tensorrt-llm, by reading only. Several by commas are rows side by side.",
+        autocompletion=complete_engines,
+    ),
+]
+TpOption = Annotated[
+    str | None,
+    typer.Option("--tp", metavar="N", help="Devices that share each layer; bytes reserved and held are of one."),
+]
+EngineOptionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-option",
+        metavar="NAME=VALUE",
+        help="An engine's own: block_size=32, max_num_batched_tokens=2048, gpu_class=b200, swa_full=on ... Repeatable. "
+        "Default: those of its server on an H100.",
+    ),
 ]
 MtpOption = Annotated[
     Literal["on", "off"],
@@ -164,6 +184,8 @@ def make_request(
     encoder_tokens: EncoderTokensOption = None,
     engine: EngineOption = "paper",
     mtp: MtpOption = "off",
+    tp: TpOption = None,
+    engine_option: EngineOptionOption = None,
 ) -> kvcalc.Request:
     """Read the options as typed. Raises KvcalcError where they contradict each other."""
     return kvcalc.parse_request(locals())
@@ -174,6 +196,8 @@ LISTS = {complete_dtype: complete_dtypes, complete_weight_dtype: complete_weight
 
 def _listed(parameter: inspect.Parameter) -> inspect.Parameter:
     """An option that takes one value as an option that takes a list of them, or a range."""
+    if parameter.name == "engine_option":  # a list already, of settings and no axis
+        return parameter
     kind, option = get_args(parameter.annotation)
     listed: OptionInfo = copy(option)
     listed.metavar, listed.min, listed.max = "LIST", None, None
@@ -184,7 +208,7 @@ def _listed(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(annotation=Annotated[str | None, listed], default=None)
 
 
-def make_grid(**options: str | None) -> kvcalc.Grid:
+def make_grid(**options: str | list[str] | None) -> kvcalc.Grid:
     """Read the same options, each a list: 1k,8k or 1k:1m:x2. Raises KvcalcError where they contradict each other."""
     return kvcalc.parse_grid(options)
 

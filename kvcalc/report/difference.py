@@ -31,6 +31,8 @@ SETTING = {
     "mla_decode": "MLA decode",
     "mla_prefill": "MLA prefill",
     "engine": "engine",
+    "engine_version": "version",
+    "tensor_parallel": "devices",
     "mtp": "prediction layers",
 }
 USUAL = {
@@ -39,6 +41,8 @@ USUAL = {
     "generate_tokens": 0,
     "kv_cache": "on",
     "engine": "paper",
+    "engine_version": None,
+    "tensor_parallel": 1,
     "mtp": "off",
 }
 NAMES = {
