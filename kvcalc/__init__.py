@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from kvcalc.errors import KvcalcError as KvcalcError
     from kvcalc.explanation import explain as explain
     from kvcalc.findings import Finding as Finding
+    from kvcalc.fitting import Fit as Fit
+    from kvcalc.fitting import Place as Place
+    from kvcalc.fitting import fit as fit
     from kvcalc.grid import Grid as Grid
     from kvcalc.grid import parse_grid as parse_grid
     from kvcalc.grid import parse_sizes as parse_sizes
@@ -44,6 +47,11 @@ if TYPE_CHECKING:
     from kvcalc.hardware.shipped import accelerators as accelerators
     from kvcalc.hardware.shipped import hardware_names as hardware_names
     from kvcalc.model import ModelSpec as ModelSpec
+    from kvcalc.places import Fits as Fits
+    from kvcalc.places import Question as Question
+    from kvcalc.places import fits as fits
+    from kvcalc.places import parse_places as parse_places
+    from kvcalc.places import parse_question as parse_question
     from kvcalc.readers.baseline import diff_baseline as diff_baseline
     from kvcalc.readers.budget import read_budgets as read_budgets
     from kvcalc.readers.bundle import models as models
@@ -89,11 +97,13 @@ _HOMES = {
     "kvcalc.errors": ("ConfigError", "FormulaError", "KvcalcError"),
     "kvcalc.explanation": ("explain",),
     "kvcalc.findings": ("Finding",),
+    "kvcalc.fitting": ("Fit", "Place", "fit"),
     "kvcalc.grid": ("Grid", "parse_grid", "parse_sizes"),
     "kvcalc.hardware.accelerator": ("Accelerator", "Machine"),
     "kvcalc.hardware.machine": ("parse_machine", "parse_machines"),
     "kvcalc.hardware.shipped": ("accelerators", "hardware_names"),
     "kvcalc.model": ("ModelSpec",),
+    "kvcalc.places": ("Fits", "Question", "fits", "parse_places", "parse_question"),
     "kvcalc.readers.baseline": ("diff_baseline",),
     "kvcalc.readers.budget": ("read_budgets",),
     "kvcalc.readers.bundle": ("models", "names"),

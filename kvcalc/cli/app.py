@@ -18,6 +18,7 @@ COMMANDS = {  # name: its module, and the line that `kvcalc --help` shows
     "compare": ("kvcalc.cli.compare", "Compare models, or one model rebuilt with every attention variant."),
     "show": ("kvcalc.cli.show", "Show one model in depth: layers, parameters, cache and FLOPs by part."),
     "explain": ("kvcalc.cli.explain", "Explain a number: its formula, with numbers, its source."),
+    "fit": ("kvcalc.cli.fit", "Say what fits on hardware: the budget, the largest context or batch, exactly."),
     "diff": ("kvcalc.cli.diff", "Show what a change of configs does: fields and numbers, old -> new."),
     "check": ("kvcalc.cli.check", "Check configs: valid, understood, within budgets, and what an expert would say."),
     "sweep": ("kvcalc.cli.sweep", "Sweep contexts, batches and dtypes: every combination as a row."),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from typing import Annotated, get_args
 
 import typer
 
+import kvcalc
 from kvcalc.cli.completion import complete_machine
+from kvcalc.cli.workload import make_request
 
 OnOption = Annotated[
     str | None,
@@ -17,3 +20,38 @@ OnOption = Annotated[
         autocompletion=complete_machine,
     ),
 ]
+OnListOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="HARDWARE",
+        help="8xH100, H200, or 2x./mine.yaml; several by commas or repeated. `kvcalc list hardware` names those known.",
+        autocompletion=complete_machine,
+    ),
+]
+ASKED = (  # of the options of a request, those that decide what is reserved
+    *("context", "batch", "shared_prefix", "dtype", "dtype_k", "dtype_v", "weight_dtype", "state_dtype"),
+    *("encoder_tokens", "engine", "mtp", "tp", "engine_option"),
+)
+
+
+def make_question(**options: str | list[str] | int | None) -> kvcalc.Question:
+    """Read the options of a request, of which context and batch may be left out. Raises KvcalcError."""
+    return kvcalc.parse_question(options)
+
+
+def _asked(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The same option; a batch that is not given is none."""
+    if parameter.name != "batch":
+        return parameter
+    kind, option = get_args(parameter.annotation)
+    return parameter.replace(annotation=Annotated[kind | None, option], default=None)
+
+
+make_question.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what inspect.signature reads first
+    [
+        _asked(parameter)
+        for name, parameter in inspect.signature(make_request, eval_str=True).parameters.items()
+        if name in ASKED
+    ]
+)
