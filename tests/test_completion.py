@@ -36,7 +36,7 @@ CASES = {
     "kvcalc explain gpt2 decode_c": ["decode_core_flops", "decode_cache_read_bytes"],
     "kvcalc compare gpt2 --format pa": ["parquet"],
     "kvcalc sw": ["sweep"],
-    "kvcalc fit gpt2 --on 8xh100-n": ["8xH100-NVL"],
+    "kvcalc fit gpt2 --on 8xh100-n": ["8xh100-nvl"],
     "kvcalc show gpt2 --on TPU-v5": ["TPU-v5e", "TPU-v5p"],
     "kvcalc list h": ["hardware"],
     "kvcalc nonsense gp": [],

@@ -61,7 +61,8 @@ def test_every_name_and_what_is_completed_is_accepted() -> None:
 
     for name in kvcalc.hardware_names():
         assert kvcalc.parse_machine(f"2x{name}").accelerator.name == name
-    assert complete_machine("8xh100-n") == ["8xH100-NVL"]
+    assert complete_machine("8xh100-n") == ["8xh100-nvl"]
+    assert complete_machine("8xH100-N") == ["8xH100-NVL"]
     assert complete_machine("H200,2xTPU-v6") == ["H200,2xTPU-v6e"]
 
 

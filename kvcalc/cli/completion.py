@@ -26,11 +26,11 @@ def complete_weight_dtype(incomplete: str) -> list[str]:
 
 
 def complete_machine(incomplete: str) -> list[str]:
-    """Complete the last of some machines, '8xH1' to '8xH100-SXM'; files are the shell's business."""
+    """Complete the last of some machines, '8xH1' to '8xH100-SXM', '8xh1' to '8xh100-sxm'."""
     before, comma, last = incomplete.rpartition(",")
     devices, times, name = last.rpartition("x") if last[:1].isdigit() else ("", "", last)
-    names = [known for known in kvcalc.hardware_names() if known.lower().startswith(name.lower())]
-    return [f"{before}{comma}{devices}{times}{known}" for known in names]
+    names = [known.lower() if name and name == name.lower() else known for known in kvcalc.hardware_names()]
+    return [f"{before}{comma}{devices}{times}{known}" for known in names if known.startswith(name)]
 
 
 def complete_quantity(incomplete: str) -> list[str]:
