@@ -83,7 +83,7 @@ def layers_of(spec: ModelSpec, engine: str) -> list[Kind]:
     latents = any(isinstance(kind, Vector) and kind.role == "latent" for kind in found)
     for kind in found:
         if isinstance(kind, Vector) and kind.role == "key" and not latents:
-            refuse(engine, f"{kind.label} beside heads")
+            refuse(engine, kind.label)  # beside heads, as MiniMax-M3 has it
     return found
 
 

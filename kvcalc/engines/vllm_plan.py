@@ -175,7 +175,8 @@ def _with_states(
         size, whole = at[id(kind)]
         page = block * attending[0].row if attending else size
         blocks = 1 + drafts if not caching else 2 + drafts + (_align(kind) > 0)
-        made.append(Spec(kind.layers, kind.label, STATE, 0, block, size, page, whole, blocks, (size,)))
+        like = (size, kind.recurrent, kind.channels, blocks)  # specs of other shapes are not equal
+        made.append(Spec(kind.layers, kind.label, STATE, 0, block, size, page, whole, blocks, like))
     return made
 
 
