@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from kvcalc.model import ModelSpec
 
 NOT_COUNTED = "activations, CUDA graphs and fragmentation are not counted: --reserve sets bytes aside for them"
+OWN_RESERVE = {  # of engines whose default for it depends on more than is known here
+    "sglang": "sglang sets aside at least 10 GiB of a large device by default (mem_fraction_static): say --reserve",
+    "tensorrt-llm": "tensorrt-llm takes 0.9 of what is free after the weights by default (free_gpu_memory_fraction): "
+    "say --reserve",
+}
 
 
 class Question(NamedTuple):
@@ -78,6 +83,7 @@ def fits(spec: ModelSpec, question: Question, places: Sequence[Place]) -> Fits:
     if machines:
         notes += [f"assumed: {assumed(one.workload)}" for one in answers if one.deal.tensor_parallel > 1]
         notes.append(NOT_COUNTED)
+        notes += [OWN_RESERVE[one.workload.engine] for one in answers if one.workload.engine in OWN_RESERVE]
         notes += [told for machine in machines for told in machine.cautions]
     return Fits(tuple(answers), tuple(dict.fromkeys(notes)), tuple(warnings))
 

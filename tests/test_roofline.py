@@ -139,5 +139,6 @@ def test_show_and_compare_print_it_as_a_bound() -> None:
     facts = [fact for fact in rows("show llama-3.1-8b --on H100") if fact["section"] == "roofline"]
     assert any(fact["quantity"] == "least_seconds" and fact["part"] == "1xH100-SXM decode" for fact in facts)
     assert "tokens/s" in quickly("compare", "llama-3.1-8b", "--on", "H100", "-f", "markdown").out
-    assert "unverified" in quickly("show", "gpt2", "--on", "H200").out
+    for command in ("show", "compare"):
+        assert "H200-SXM: memory: unverified" in quickly(command, "gpt2", "--on", "H200").err
     assert_refused(quickly("compare", "gpt2", "--on", "H1000"), "unknown accelerator", "H100")

@@ -41,7 +41,7 @@ def compare(
     machine = None if on is None else kvcalc.parse_machine(on)
     wanted = None if variants is None else kvcalc.parse_variants(variants)
     comparison = kvcalc.compare(load_models(models), request, wanted)
-    out.tell(comparison.notes, comparison.warnings)
+    out.tell((*comparison.notes, *(machine.cautions if machine else ())), comparison.warnings)
 
     bounds = [] if machine is None else [kvcalc.least_times(report, machine) for report in comparison.reports]
 

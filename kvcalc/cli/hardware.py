@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from copy import copy
 from typing import Annotated, get_args
 
 import typer
+from typer.models import OptionInfo
 
 import kvcalc
 from kvcalc.cli.completion import complete_machine
@@ -29,6 +31,10 @@ OnListOption = Annotated[
         autocompletion=complete_machine,
     ),
 ]
+SOLVED = {
+    "context": "Tokens in all, n: 32768, 32k, 1m. Left out: the largest that fits.",
+    "batch": "Sequences. Left out: the most that fit.",
+}
 ASKED = (  # of the options of a request, those that decide what is reserved
     *("context", "batch", "shared_prefix", "dtype", "dtype_k", "dtype_v", "weight_dtype", "state_dtype"),
     *("encoder_tokens", "engine", "mtp", "tp", "engine_option"),
@@ -41,11 +47,13 @@ def make_question(**options: str | list[str] | int | None) -> kvcalc.Question:
 
 
 def _asked(parameter: inspect.Parameter) -> inspect.Parameter:
-    """The same option; a batch that is not given is none."""
-    if parameter.name != "batch":
+    """The same option; of context and batch, one that is not given is asked for."""
+    if parameter.name not in SOLVED:
         return parameter
     kind, option = get_args(parameter.annotation)
-    return parameter.replace(annotation=Annotated[kind | None, option], default=None)
+    solved: OptionInfo = copy(option)
+    solved.help = SOLVED[parameter.name]
+    return parameter.replace(annotation=Annotated[kind | None, solved], default=None)
 
 
 make_question.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what inspect.signature reads first

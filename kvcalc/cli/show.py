@@ -46,7 +46,7 @@ def show(
         return
     machine = None if on is None else kvcalc.parse_machine(on)
     comparison = kvcalc.compare(kvcalc.load_all(model), request, kvcalc.parse_variants(variants or "none"))
-    out.tell(comparison.notes, comparison.warnings)
+    out.tell((*comparison.notes, *(machine.cautions if machine else ())), comparison.warnings)
     shown = [(report, kvcalc.facts(report)) for report in comparison.reports]
     bounds = [] if machine is None else [kvcalc.least_times(report, machine) for report in comparison.reports]
 

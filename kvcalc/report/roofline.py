@@ -51,7 +51,7 @@ def roofline_table(bounds: tuple[Bound, ...], spec: ModelSpec) -> Table:
     return Table(
         f"On {machine.label}: the least time, not a forecast",
         columns,
-        (*told, *FOOTER, *([EXPECTED] if experts else []), *machine.cautions),
+        (*told, *FOOTER, *([EXPECTED] if experts else [])),
     )
 
 
