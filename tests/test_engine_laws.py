@@ -121,7 +121,7 @@ def test_where_less_is_stored_than_the_paper_counts() -> None:
 @pytest.mark.parametrize("engine", SERVERS)
 def test_layers_that_an_engine_has_not_are_refused_by_name(engine: str) -> None:
     for branch, told in (
-        (Branch(Rwkv4(64, 64), Full()), "RWKV-4"),
+        (Branch(Rwkv4(64, "relu"), Full()), "RWKV-4"),
         (Branch(heads(16, 2, 64), Window(8, dilation=2)), "GQA-2 SWA-8/2"),
         (Branch(Index(4, 128), Full()), "index-128"),
     ):

@@ -65,7 +65,9 @@ def comparison_table(comparison: Comparison) -> Table:
         number("cache\nbytes", "cache_bytes", count, 12),
         number("weights", "weight_bytes", bytes_binary, 13),
     ]
-    return Table(_title(reports[0], contexts, several=several, engines=engines), tuple(columns))
+    return Table(
+        _title(reports[0], contexts, several=several and (models or not engines), engines=engines), tuple(columns)
+    )
 
 
 def _engines(rows: list[Row]) -> Column:
