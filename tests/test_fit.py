@@ -96,21 +96,26 @@ def test_the_search_is_exact(limit: int, end: int) -> None:
     assert found == (None if limit >= end else limit)
 
 
+@pytest.mark.parametrize("asked", [{"batch": 2}, {"context": "8k"}], ids=["context", "batch"])
 @pytest.mark.parametrize(
     "engine", ["vllm", "vllm@0.20", "vllm@0.11", "sglang", "llamacpp", "tensorrt-llm", "transformers"]
 )
-@pytest.mark.parametrize("name", ["llama-3.1-8b", "gemma-3-27b", "deepseek-v2"])
-def test_with_any_engine_one_more_does_not_fit(engine: str, name: str) -> None:
-    spec = kvcalc.load(name)
-    question = kvcalc.parse_question({"engine": engine, "batch": 2})
-    try:
-        (found,) = kvcalc.fits(spec, question, [Place(budget=40 * GIB)]).answers
-    except kvcalc.KvcalcError:
-        pytest.skip(f"{engine} has no such layers")
-    assert found.context is not None
-    for context, wanted in ((found.context, True), (found.context + 1, False)):
-        asked = kvcalc.Question(question.request._replace(context_tokens=context), 2)
-        assert kvcalc.fits(spec, asked, [Place(budget=40 * GIB)]).answers[0].fits is wanted
+def test_of_every_model_with_every_engine_one_more_does_not_fit(engine: str, asked: dict[str, str | int]) -> None:
+    place, exact = [Place(budget=20 * GIB)], 0
+    for name in NAMES:
+        spec, question = kvcalc.load(name), kvcalc.parse_question({"engine": engine, **asked})
+        try:
+            (found,) = kvcalc.fits(spec, question, place).answers
+        except kvcalc.KvcalcError:
+            continue  # the engine has no such layers
+        if found.context is None or not found.batch:
+            continue
+        more = (found.context + 1, found.batch) if "batch" in asked else (found.context, found.batch + 1)
+        for (context, batch), wanted in (((found.context, found.batch), True), (more, False)):
+            again = kvcalc.Question(question.request._replace(context_tokens=context), batch)
+            assert kvcalc.fits(spec, again, place).answers[0].fits is wanted, (name, context, batch)
+        exact += 1
+    assert exact > 50
 
 
 @pytest.mark.parametrize(("context", "size"), [(4096, 74648), (32768, 125115), (131072, 291658)])
