@@ -28,15 +28,30 @@ if TYPE_CHECKING:
     from kvcalc.detail import facts as facts
     from kvcalc.difference import Diff as Diff
     from kvcalc.difference import diff as diff
+    from kvcalc.engines import ENGINES as ENGINES
     from kvcalc.errors import ConfigError as ConfigError
     from kvcalc.errors import FormulaError as FormulaError
     from kvcalc.errors import KvcalcError as KvcalcError
     from kvcalc.explanation import explain as explain
     from kvcalc.findings import Finding as Finding
+    from kvcalc.fitting import Fit as Fit
+    from kvcalc.fitting import Place as Place
+    from kvcalc.fitting import fit as fit
     from kvcalc.grid import Grid as Grid
     from kvcalc.grid import parse_grid as parse_grid
     from kvcalc.grid import parse_sizes as parse_sizes
+    from kvcalc.hardware.accelerator import Accelerator as Accelerator
+    from kvcalc.hardware.accelerator import Machine as Machine
+    from kvcalc.hardware.machine import parse_machine as parse_machine
+    from kvcalc.hardware.machine import parse_machines as parse_machines
+    from kvcalc.hardware.shipped import accelerators as accelerators
+    from kvcalc.hardware.shipped import hardware_names as hardware_names
     from kvcalc.model import ModelSpec as ModelSpec
+    from kvcalc.places import Fits as Fits
+    from kvcalc.places import Question as Question
+    from kvcalc.places import fits as fits
+    from kvcalc.places import parse_places as parse_places
+    from kvcalc.places import parse_question as parse_question
     from kvcalc.readers.baseline import diff_baseline as diff_baseline
     from kvcalc.readers.budget import read_budgets as read_budgets
     from kvcalc.readers.bundle import models as models
@@ -49,6 +64,8 @@ if TYPE_CHECKING:
     from kvcalc.readers.write import to_yaml as to_yaml
     from kvcalc.request import Request as Request
     from kvcalc.request import parse_request as parse_request
+    from kvcalc.roofline import Bound as Bound
+    from kvcalc.roofline import least_times as least_times
     from kvcalc.rope import rope_bound as rope_bound
     from kvcalc.rope import supports as supports
     from kvcalc.rows import KEYS as KEYS
@@ -60,6 +77,8 @@ if TYPE_CHECKING:
     from kvcalc.variants import parse_variants as parse_variants
     from kvcalc.verify.census import verify_all as verify_all
     from kvcalc.verify.run import verify_source as verify_source
+    from kvcalc.weight_formats import parse_weight_dtype as parse_weight_dtype
+    from kvcalc.weight_formats import weight_dtypes as weight_dtypes
     from kvcalc.workload import DTYPE_BITS as DTYPE_BITS
     from kvcalc.workload import Workload as Workload
     from kvcalc.workload import parse_dtype as parse_dtype
@@ -76,11 +95,17 @@ _HOMES = {
     "kvcalc.comparison": ("Comparison", "compare"),
     "kvcalc.detail": ("facts",),
     "kvcalc.difference": ("Diff", "diff"),
+    "kvcalc.engines": ("ENGINES",),
     "kvcalc.errors": ("ConfigError", "FormulaError", "KvcalcError"),
     "kvcalc.explanation": ("explain",),
     "kvcalc.findings": ("Finding",),
+    "kvcalc.fitting": ("Fit", "Place", "fit"),
     "kvcalc.grid": ("Grid", "parse_grid", "parse_sizes"),
+    "kvcalc.hardware.accelerator": ("Accelerator", "Machine"),
+    "kvcalc.hardware.machine": ("parse_machine", "parse_machines"),
+    "kvcalc.hardware.shipped": ("accelerators", "hardware_names"),
     "kvcalc.model": ("ModelSpec",),
+    "kvcalc.places": ("Fits", "Question", "fits", "parse_places", "parse_question"),
     "kvcalc.readers.baseline": ("diff_baseline",),
     "kvcalc.readers.budget": ("read_budgets",),
     "kvcalc.readers.bundle": ("models", "names"),
@@ -88,6 +113,7 @@ _HOMES = {
     "kvcalc.readers.load": ("load", "load_all", "read_source"),
     "kvcalc.readers.write": ("to_yaml",),
     "kvcalc.request": ("Request", "parse_request"),
+    "kvcalc.roofline": ("Bound", "least_times"),
     "kvcalc.rope": ("rope_bound", "supports"),
     "kvcalc.rows": ("KEYS", "RATIOS"),
     "kvcalc.schemas": ("json_schema",),
@@ -98,6 +124,7 @@ _HOMES = {
     ),
     "kvcalc.verify.census": ("verify_all",),
     "kvcalc.verify.run": ("verify_source",),
+    "kvcalc.weight_formats": ("parse_weight_dtype", "weight_dtypes"),
     "kvcalc.workload": ("DTYPE_BITS", "Workload", "parse_dtype", "parse_tokens"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -14,8 +14,10 @@ from kvcalc.flops import flops
 from kvcalc.model import alone, predicting
 from kvcalc.phases import answer_phase, decode_phase, last_step_phase, prefill_phase
 from kvcalc.quantity import Part, Quantity, Total
+from kvcalc.reserving import reserving
 from kvcalc.rows import RATIOS, cache_dtype, row
 from kvcalc.storage import cache_bytes, read_bytes, storage
+from kvcalc.weight_bytes import weight_bytes
 from kvcalc.weights import active_parameters, parameters
 
 if TYPE_CHECKING:
@@ -64,8 +66,12 @@ class Report(NamedTuple):
     @property
     def decode_intensity(self) -> float | None:
         """FLOPs of the decode core per byte of cache it reads."""
-        core, read = (self.value(key) for key in RATIOS["decode_intensity"])
-        return core / read if core is not None and read else None
+        return self.ratio("decode_intensity")
+
+    def ratio(self, key: str) -> float | None:
+        """One of RATIOS; None where it does not apply."""
+        above, below = (self.value(part) for part in RATIOS[key])
+        return above / below if above is not None and below else None
 
 
 def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") -> Report:
@@ -102,14 +108,10 @@ def formulas(spec: ModelSpec, workload: Workload) -> dict[str, Node | None]:
         "decode_cache_read_bytes": read_bytes(spec, workload, engine),
         "parameters": parameters(spec),
         "active_parameters": active_parameters(spec),
-        "weight_bytes": Quantity(
-            "",
-            f"ceil_div({workload.weight_bits}*parameters, 8)",
-            {},
-            f"{workload.weight_dtype} weights, without scales",
-        ),
+        "weight_bytes": weight_bytes(spec, workload),
         "receptive_field_tokens": _receptive_field(spec),
         "crossover_query_tokens": _crossover(spec, workload),
+        **reserving(spec, workload, engine),
     }
     if workload.generate_tokens:
         quantities["answer_cache_bytes"] = cache_bytes(spec, workload, "n + T", engine)

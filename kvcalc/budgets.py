@@ -9,7 +9,7 @@ from kvcalc.analysis import analyze
 from kvcalc.difference import COMPARED, DEPENDS
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.findings import Finding
-from kvcalc.rows import ASKED, RATIOS
+from kvcalc.rows import ASKED, RATIOS, weight_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -175,7 +175,7 @@ def _of(report: Report, metric: str) -> str:
         "generate_tokens": f"{workload.generate_tokens:,} generated",
         "batch": f"batch {workload.batch:,}",
         "cache_dtype": report.cache_dtype,
-        "weight_dtype": workload.weight_dtype,
+        "weight_dtype": weight_dtype(report.spec, workload),
     }
     asked = [word for key, word in words.items() if key in DEPENDS.get(metric, ASKED)]
     return f" at {', '.join(asked)}" if asked else ""

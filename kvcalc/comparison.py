@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.analysis import Report, analyze
+from kvcalc.errors import KvcalcError
+from kvcalc.reserving import engine_notes
 from kvcalc.rows import row, stored_roles
 from kvcalc.variants import NotRebuiltError, default_variants, rebuild
 
@@ -51,12 +53,21 @@ def compare(specs: Sequence[ModelSpec], request: Request, variants: list[Variant
     notes: list[str] = []
     warnings: list[str] = []
     for spec in specs:
-        workload = request.of(spec)
-        warnings += cautions(spec, [workload])
-        wanted = (default_variants(spec) if len(specs) == 1 else []) if variants is None else variants
+        workloads = request.each(spec)
+        warnings += cautions(spec, workloads)
+        alone = len(specs) == 1 and not request.beside
+        wanted = (default_variants(spec) if alone else []) if variants is None else variants
         models, told = with_variants(spec, wanted)
         notes += told
-        reports += [analyze(model, workload, name) for model, name in models]
+        for model, name in models:
+            for workload in workloads:
+                try:
+                    reports.append(analyze(model, workload, name))
+                except KvcalcError as error:
+                    if name == "configured":
+                        raise
+                    notes.append(f"{spec.name}: {name} is left out: {error.message}")
+        notes += [note for note in engine_notes(spec, workloads) if note not in notes]
     if len({report.workload.context_tokens for report in reports}) > 1:
         notes.append(CONTEXTS_DIFFER)
     return Comparison(tuple(reports), tuple(notes), tuple(warnings))
@@ -88,6 +99,8 @@ def cautions(spec: ModelSpec, workloads: Sequence[Workload]) -> list[str]:
     told = []
     if not {"k", "v"} & set(stored_roles(spec)) and any(asked.dtype_k or asked.dtype_v for asked in workloads):
         told.append(f"{spec.name}: it stores neither K nor V: --dtype-k and --dtype-v change nothing, --dtype does")
+    if spec.quantization and spec.quantization.note and not all(asked.weight_dtype for asked in workloads):
+        told.append(f"{spec.name}: {spec.quantization.note}")
     last, limit = max(asked.last_tokens for asked in workloads), spec.max_position_embeddings
     if 0 < limit < last:
         told.append(f"{spec.name}: {last:,} tokens are beyond its max_position_embeddings, {limit:,}")

@@ -10,6 +10,7 @@ from kvcalc.engines import engine_of
 from kvcalc.model import runs
 from kvcalc.quantity import Quantity, Total
 from kvcalc.rope import supports
+from kvcalc.rows import RATIOS
 from kvcalc.storage import Bits, Elements
 from kvcalc.workload import MODES
 
@@ -141,8 +142,9 @@ def _summary(report: Report) -> Iterator[Fact]:
     for key in report.quantities:
         if (value := report.value(key)) is not None:
             yield Fact("summary", report.spec.name, "", key, value)
-    if report.decode_intensity is not None:
-        yield Fact("summary", report.spec.name, "", "decode_intensity", report.decode_intensity)
+    for key in RATIOS:
+        if (ratio := report.ratio(key)) is not None:
+            yield Fact("summary", report.spec.name, "", key, ratio)
     if report.value("crossover_query_tokens") is not None and report.workload.kv_cache:
         for mode in MODES:
             flops = analyze(report.spec, report.workload._replace(mla_decode=mode)).value("decode_attention_flops")

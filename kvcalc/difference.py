@@ -51,6 +51,7 @@ _PREFILL = (
 )
 _CACHE = ("context_tokens", "batch", "kv_cache", "shared_prefix_tokens", "encoder_tokens", "engine", "mtp")
 _DTYPES = ("cache_dtype", "state_dtype")
+_ENGINE = ("engine_version", "tensor_parallel")
 _PARTS = ("core", "projection", "attention", "model")
 # What each number depends on, of all that is asked; one that is not here, on everything.
 DEPENDS: dict[str, tuple[str, ...]] = {
@@ -66,6 +67,7 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "active_parameters": ("mtp",),
     "weight_bytes": ("weight_dtype", "mtp"),
     "receptive_field_tokens": ("mtp",),
+    **dict.fromkeys(("reserved_bytes", "held_bytes", "waste_ratio"), (*_CACHE, *_DTYPES, *_ENGINE)),
     "answer_cache_bytes": (*_CACHE, *_DTYPES, "generate_tokens"),
     **{f"decode_{part}_flops": _DECODE for part in _PARTS},
     **{f"prefill_{part}_flops": _PREFILL for part in _PARTS},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.analysis import analyze
 from kvcalc.attention.custom import Custom
 from kvcalc.errors import KvcalcError, did_you_mean
-from kvcalc.quantity import steps, symbols_in
+from kvcalc.quantity import Total, steps, symbols_in
 from kvcalc.rows import KEYS, RATIOS
 from kvcalc.workload import MODES
 
@@ -32,8 +32,7 @@ class Line(NamedTuple):
 def explain(report: Report, quantity: str | None) -> list[Line]:
     """Explain one quantity by its row key, or every one that applies."""
     known = {key: None for key, node in report.quantities.items() if node is not None}
-    if report.decode_intensity is not None:
-        known.update(dict.fromkeys(RATIOS))
+    known.update({key: None for key in RATIOS if report.ratio(key) is not None})
     if quantity is None:
         return [line for key in known for line in _lines(report, key)]
     if quantity not in known:
@@ -46,6 +45,8 @@ def explain(report: Report, quantity: str | None) -> list[Line]:
         hint = did_you_mean(quantity, known) or f"one of {', '.join(known)}"
         raise KvcalcError(f"no quantity {quantity!r} to explain", hint)
     lines = list(_lines(report, quantity))
+    if quantity == "reserved_bytes":
+        lines += _wasted(report)
     if quantity.startswith("decode_") and report.quantities.get("crossover_query_tokens"):
         lines += _other_mode(report, quantity)
     return lines
@@ -60,20 +61,30 @@ def _other_mode(report: Report, key: str) -> Iterator[Line]:
     yield from _lines(report, "crossover_query_tokens")
 
 
+def _wasted(report: Report) -> Iterator[Line]:
+    """What is reserved beyond the need, by name; what is 0 is not told."""
+    node = report.quantities.get("waste_bytes")
+    if isinstance(node, Total):
+        told = tuple(part for part in node.parts if part.node.evaluate(report.scope))
+        for step in steps(node._replace(parts=told), report.scope):
+            yield Line("waste_bytes", *step)
+
+
 def _lines(report: Report, key: str) -> Iterator[Line]:
     scope = report.scope
     if key in RATIOS:
         top, bottom = RATIOS[key]
-        if report.decode_intensity is not None:
+        if (value := report.ratio(key)) is not None:
             numbers = f"{report.value(top)} / {report.value(bottom)}"
-            yield Line(key, 0, key, f"{top} / {bottom}", numbers, report.decode_intensity, "FLOPs a byte of cache read")
+            yield Line(key, 0, key, f"{top} / {bottom}", numbers, value, MEANT[key])
         return
-    node = report.quantities[key]
+    node = report.quantities.get(key)
     if node is not None:
         for step in steps(node, scope):
             yield Line(key, *step)
 
 
+MEANT = {"decode_intensity": "FLOPs a byte of cache read", "waste_ratio": "what is reserved to what is needed"}
 MEANINGS = {
     "n": "tokens of context, the one being processed included",
     "K": "tokens cached before the prefill",
@@ -146,6 +157,14 @@ MEANINGS = {
     "d_R": "elements of the shared RoPE key",
     "d_enc": "kv_hidden_size, what cross attention makes its K and V from",
     "n_enc": "tokens that cross attention reads",
+    "tp": "devices that share each layer",
+    "row": "bytes of a token or a state in one layer on one device",
+    "block_size": "tokens of a block",
+    "page_size": "tokens of a page",
+    "in_flight": "max_in_flight_tokens, of steps that run or are scheduled",
+    "batched": "max_num_batched_tokens, of one step",
+    "n_ubatch": "tokens of one step",
+    "filled": "bytes of a block that layers use",
 }
 
 

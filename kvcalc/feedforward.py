@@ -111,12 +111,16 @@ class Experts(NamedTuple):
 
     def _expert(self) -> str:
         matrices = f"{3 if self.gated else 2}*{self._width}*d_e"
-        biases = (" + 2*d_e + d" if self.gated else " + d_e + d") if self.expert_bias else ""
-        return f"({matrices}{biases})"
+        return f"({matrices}{f' + {self._bias()}' if self.expert_bias else ''})"
+
+    def _bias(self) -> str:
+        return "2*d_e + d" if self.gated else "d_e + d"
 
     def weights(self) -> tuple[Weights, ...]:
         """All experts, the router and what is shared. A correction bias that is a buffer is no parameter."""
-        parts = [Weights("routed experts", f"E*{self._expert()}")]
+        parts = [Weights("routed experts", f"E*{3 if self.gated else 2}*{self._width}*d_e")]
+        if self.expert_bias:
+            parts.append(Weights("routed experts' bias", f"E*({self._bias()})"))
         if self.matrix_router:
             parts.append(Weights("router", "d*E"))
         if self.latent_size:

@@ -6,10 +6,10 @@ Sizes are lists and ranges, ends included: '1k,8k,128k', '1k:1m:x2' (times 2), '
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import KvcalcError
-from kvcalc.request import SIZES, Request, flag_of, parse_option, request_of, unit_of
+from kvcalc.request import SIZES, Request, flag_of, options_of_engines, parse_option, request_of, unit_of
 from kvcalc.workload import Workload, parse_tokens
 
 if TYPE_CHECKING:
@@ -53,18 +53,22 @@ class Grid(NamedTuple):
             yield from setting.requests()
 
 
-def parse_grid(options: Mapping[str, str | None]) -> Grid:
+def parse_grid(options: Mapping[str, str | Sequence[str] | None]) -> Grid:
     """Read options by name, each a list or, where it is a size, a range; None and absence are the default.
 
     Raises KvcalcError where a value is none, or where two of them contradict each other.
     """
-    axes = {name: parse_axis(name, text) for name, text in options.items() if text is not None}
+    given = {name: text for name, text in options.items() if text is not None and name != "engine_option"}
+    axes = {name: parse_axis(name, str(text)) for name, text in given.items()}
+    engines = [str(engine) for engine in axes.get("engine", ("paper",))]
+    pairs = dict(zip(engines, options_of_engines(options.get("engine_option"), engines), strict=True))
     batches = tuple(int(size) for size in axes.pop("batch", (1,)))
     varied = "prompt" if "prompt" in axes and "context" not in axes else "context"
     sizes = tuple(int(size) for size in axes.pop(varied, ()))
     settings = []
     for values in product(*axes.values()):
-        read = dict(zip(axes, values, strict=True))
+        read: dict[str, Any] = dict(zip(axes, values, strict=True))
+        read["engine_option"] = pairs[read.get("engine", "paper")]
         contexts = None
         for size in sizes and (min(sizes), max(sizes)):  # what holds for the ends holds between them
             request_of({**read, varied: size})
@@ -76,7 +80,7 @@ def parse_grid(options: Mapping[str, str | None]) -> Grid:
     return Grid(tuple(settings))
 
 
-def parse_axis(name: str, text: str) -> tuple[int | str, ...]:
+def parse_axis(name: str, text: str) -> tuple[Any, ...]:
     """One option's values, each once."""
     if name in SIZES:
         return tuple(parse_sizes(text, flag_of(name), SIZES[name], unit_of(name)))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kvcalc.attention.reach import Reach
     from kvcalc.feedforward import FeedForward
     from kvcalc.rope import Rope
+    from kvcalc.weight_formats import Quantization
 
 
 NOTHING = "0"  # a formula
@@ -128,6 +129,7 @@ class ModelSpec(NamedTuple):
     mtp: tuple[LayerGroup, ...] = ()
     predicted: int = 1
     rope: Rope | None = None
+    quantization: Quantization | None = None
 
     @property
     def layers(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvcalc.engines.settings import version_of
 from kvcalc.model import predicting
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def row(report: Report, reference: Report) -> Row:
     told = {
         **asked(report.spec, report.variant, report.workload),
         "cache_ratio": cache / base if cache is not None and base else None,
-        "decode_intensity": report.decode_intensity,
+        **{key: report.ratio(key) for key in RATIOS},
     }
     return {key: told[key] if key in told else report.value(key) for key in KEYS}
 
@@ -64,7 +65,7 @@ def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
         "prompt_tokens": workload.prompt_tokens,
         "cached_tokens": workload.cached_tokens,
         "kv_cache": "on" if workload.kv_cache else "off",
-        "weight_dtype": workload.weight_dtype,
+        "weight_dtype": weight_dtype(spec, workload),
         "shared_prefix_tokens": workload.shared_prefix_tokens,
         "generate_tokens": workload.generate_tokens,
         "mla_decode": workload.mla_decode,
@@ -72,6 +73,8 @@ def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
         "state_dtype": state_dtype(spec, workload) if has_states(spec) else None,
         "engine": workload.engine,
         "mtp": "on" if spec.predicted > 1 else "off" if spec.mtp else None,
+        "engine_version": version_of(workload.engine, workload.engine_version) or None,
+        "tensor_parallel": workload.tensor_parallel,
     }
 
 
@@ -83,6 +86,12 @@ def cache_dtype(spec: ModelSpec, workload: Workload) -> str:
 def state_dtype(spec: ModelSpec, workload: Workload) -> str:
     """The dtype of recurrent states: as asked, else the config's, else fp32; convolutions keep the cache's."""
     return workload.state_dtype or spec.state_dtype or "fp32"
+
+
+def weight_dtype(spec: ModelSpec, workload: Workload) -> str:
+    """The format of the weights: as asked, else the config's, else bf16."""
+    own = spec.quantization.format if spec.quantization else ""
+    return workload.weight_dtype or own or "bf16"
 
 
 def has_states(spec: ModelSpec) -> bool:
@@ -146,6 +155,11 @@ KEYS = (
     "encoder_tokens",
     "engine",
     "mtp",
+    "engine_version",
+    "tensor_parallel",
+    "reserved_bytes",
+    "held_bytes",
+    "waste_ratio",
 )
 
 # What a row is about, what was asked of it, and what came out: every key is one of the three.
@@ -166,7 +180,12 @@ ASKED = (
     "encoder_tokens",
     "engine",
     "mtp",
+    "engine_version",
+    "tensor_parallel",
 )
 RESULTS = tuple(key for key in KEYS if key not in LABELS and key not in ASKED)
-RATIOS = {"decode_intensity": ("decode_core_flops", "decode_cache_read_bytes")}  # one result over another
+RATIOS = {  # one result over another
+    "decode_intensity": ("decode_core_flops", "decode_cache_read_bytes"),
+    "waste_ratio": ("reserved_bytes", "paper_bytes"),
+}
 FRACTIONS = ("cache_ratio", *RATIOS)  # the results that are no integers

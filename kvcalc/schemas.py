@@ -23,15 +23,17 @@ WORDS: dict[str, dict[str, Any]] = {
     "encoder_tokens": {"type": ["integer", "null"], "minimum": 0},
     "engine": {"enum": [*ENGINES]},
     "mtp": {"enum": ["on", "off", None]},
+    "engine_version": {"type": ["string", "null"]},
+    "tensor_parallel": {"type": "integer", "minimum": 1},
 }
 
 
 def json_schema(of: str) -> dict[str, Any]:
-    """Return the schema of a 'config', of a 'budget' file or of the 'rows' that compare and sweep write as JSON.
+    """Return the schema of a 'config', a 'budget' or a 'hardware' file, or of the 'rows' that compare writes as JSON.
 
     Raises KvcalcError for any other word.
     """
-    made = {"config": _config, "budget": _budget, "rows": _rows}
+    made = {"config": _config, "budget": _budget, "hardware": _hardware, "rows": _rows}
     if of not in made:
         raise KvcalcError(f"no schema of {of!r}", did_you_mean(of, made) or f"one of {', '.join(made)}")
     return made[of]()
@@ -47,6 +49,12 @@ def _budget() -> dict[str, Any]:
     from kvcalc.readers.budget import BudgetFile
 
     return _of_file("kvcalc budget", BudgetFile.model_json_schema())
+
+
+def _hardware() -> dict[str, Any]:
+    from kvcalc.readers.hardware import AcceleratorFile
+
+    return _of_file("kvcalc hardware", AcceleratorFile.model_json_schema())
 
 
 def _rows() -> dict[str, Any]:

@@ -101,14 +101,14 @@ class Bits(NamedTuple):
 
     def of_a_token(self, memory: Memory) -> Node:
         """What one token leaves in one layer, K and V at their own dtypes."""
-        stores = [(store, f"{self.workload.bits(store.role)}*e") for store in memory.stores()]
+        stores = [(store, self.workload.bits(store.role)) for store in memory.stores()]
         return _sum("bits per token", memory, self, stores)
 
     def of_a_sequence(self, memory: Memory) -> Node:
         """What one sequence keeps in one layer, whatever its length."""
         recurrent = DTYPE_BITS[state_dtype(self.spec, self.workload)]
         states = [
-            (state, f"{recurrent if state.role == 'state' else self.workload.bits(state.role)}*e")
+            (state, f"{recurrent}*e" if state.role == "state" else self.workload.bits(state.role))
             for state in memory.states()
         ]
         return _sum("bits of the state", memory, self, states)

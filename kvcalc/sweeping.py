@@ -12,6 +12,7 @@ from kvcalc.analysis import formulas
 from kvcalc.comparison import CONTEXTS_DIFFER, cautions, with_variants
 from kvcalc.quantity import symbols_in
 from kvcalc.request import Request
+from kvcalc.reserving import engine_notes
 from kvcalc.rows import KEYS, RATIOS, Block, asked
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ def sweep(specs: Sequence[ModelSpec], grid: Grid, variants: Sequence[Variant] = 
     for spec in specs:
         models, told = with_variants(spec, variants)
         notes.update(dict.fromkeys(told))
-        warnings += cautions(spec, [_ends(spec, setting)[1] for setting in grid.settings])
+        largest = [_ends(spec, setting)[1] for setting in grid.settings]
+        warnings += cautions(spec, largest)
+        notes.update(dict.fromkeys(engine_notes(spec, largest)))
         for model, name in models:
             for setting in grid.settings:
                 ours = _asked(model, setting)

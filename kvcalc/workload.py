@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 MAX_TOKENS = 10**12
 
@@ -27,6 +30,8 @@ DTYPE_BITS = {
     "int2": 2,
     "int1": 1,
 }
+BLOCK_BYTES = {"q8_0": 34, "q5_1": 24, "q5_0": 22, "q4_1": 20, "q4_0": 18, "iq4_nl": 18}  # of 32 elements, in llama.cpp
+CACHE_DTYPES = (*DTYPE_BITS, *BLOCK_BYTES)
 MODES = ("absorbed", "naive")
 SWITCH = ("on", "off")
 
@@ -36,8 +41,10 @@ class Workload(NamedTuple):
 
     n = context_tokens counts the token being processed; `cached_tokens` of them came before the prefill;
     `generate_tokens` follow; `shared_prefix_tokens` are stored and computed once a batch. `encoder_tokens` None: the
-    model's own fixed length, else as many as the context. `state_dtype` '': the model's own, else fp32. `engine`
-    is whose cache is counted. `mtp` 'on': layers that predict later tokens run too.
+    model's own fixed length, else as many as the context. `state_dtype` '': the model's own, else fp32;
+    `weight_dtype` '': the config's own, else bf16. `engine` is whose cache is counted, of `engine_version`, '' being
+    the newest, with `engine_options` as pairs of words, on each of `tensor_parallel` devices. `mtp` 'on': layers that
+    predict later tokens run too.
     """
 
     context_tokens: int
@@ -49,13 +56,16 @@ class Workload(NamedTuple):
     dtype: str = "bf16"
     dtype_k: str = ""
     dtype_v: str = ""
-    weight_dtype: str = "bf16"
+    weight_dtype: str = ""
     mla_decode: str = "absorbed"
     mla_prefill: str = "naive"
     state_dtype: str = ""
     encoder_tokens: int | None = None
     engine: str = "paper"
     mtp: str = "off"
+    engine_version: str = ""
+    tensor_parallel: int = 1
+    engine_options: tuple[tuple[str, str], ...] = ()
 
     def check(self) -> None:
         """Raise KvcalcError where a number is out of range, a word unknown, or two of them contradict each other."""
@@ -67,15 +77,15 @@ class Workload(NamedTuple):
             ("generate_tokens", self.generate_tokens, 0),
             ("shared_prefix_tokens", s, 0),
             ("encoder_tokens", self.encoder_tokens or 0, 0),
+            ("tensor_parallel", self.tensor_parallel, 1),
         ):
             if type(value) is not int or not least <= value <= MAX_TOKENS:
                 raise KvcalcError(f"{name}: {value!r} is not a whole number from {least} to {MAX_TOKENS:,}")
         for name, word, known in (
-            ("dtype", self.dtype, DTYPE_BITS),
-            ("dtype_k", self.dtype_k or self.dtype, DTYPE_BITS),
-            ("dtype_v", self.dtype_v or self.dtype, DTYPE_BITS),
-            ("weight_dtype", self.weight_dtype, DTYPE_BITS),
-            ("state_dtype", self.state_dtype or self.dtype, DTYPE_BITS),
+            ("dtype", self.dtype, CACHE_DTYPES),
+            ("dtype_k", self.dtype_k or self.dtype, CACHE_DTYPES),
+            ("dtype_v", self.dtype_v or self.dtype, CACHE_DTYPES),
+            ("state_dtype", self.state_dtype or "fp32", DTYPE_BITS),
             ("mla_decode", self.mla_decode, MODES),
             ("mla_prefill", self.mla_prefill, MODES),
             ("engine", self.engine, ENGINES),
@@ -85,6 +95,10 @@ class Workload(NamedTuple):
                 raise KvcalcError(
                     f"{name}: unknown {word!r}", did_you_mean(str(word), known) or f"one of {', '.join(known)}"
                 )
+        if self.weight_dtype and self.weight_dtype not in DTYPE_BITS:
+            from kvcalc.weight_formats import parse_weight_dtype
+
+            parse_weight_dtype(self.weight_dtype, "weight_dtype")
         if k >= n:
             raise KvcalcError(f"--cached {k} leaves no new token in --context {n}")
         if k and not self.kv_cache:
@@ -111,14 +125,10 @@ class Workload(NamedTuple):
         """The dtype of a role: 'k', 'v', or the cache's for what is neither."""
         return {"k": self.dtype_k, "v": self.dtype_v}.get(role) or self.dtype
 
-    def bits(self, role: str) -> int:
-        """Bits per element of a store's role."""
-        return DTYPE_BITS[self.dtype_of(role)]
-
-    @property
-    def weight_bits(self) -> int:
-        """Bits per weight."""
-        return DTYPE_BITS[self.weight_dtype]
+    def bits(self, role: str) -> str:
+        """Bits of e elements of a store's role, as a formula: so many each, or whole blocks of 32."""
+        dtype = self.dtype_of(role)
+        return f"{8 * BLOCK_BYTES[dtype]}*ceil_div(e, 32)" if dtype in BLOCK_BYTES else f"{DTYPE_BITS[dtype]}*e"
 
     def scope(self) -> dict[str, int]:
         """The workload's symbols for formulas."""
@@ -145,10 +155,10 @@ def parse_tokens(text: str, option: str, least: int = 1, unit: str = "tokens") -
     return size
 
 
-def parse_dtype(text: str, option: str) -> str:
+def parse_dtype(text: str, option: str, known: Collection[str] = DTYPE_BITS) -> str:
     """A known dtype's name."""
     name = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "half": "fp16"}.get(text.lower(), text.lower())
-    if name not in DTYPE_BITS:
-        hint = did_you_mean(text, DTYPE_BITS) or f"known: {' '.join(DTYPE_BITS)}"
+    if name not in known:
+        hint = did_you_mean(text, known) or f"known: {' '.join(known)}"
         raise KvcalcError(f"{option}: unknown dtype {text!r}", hint)
     return name

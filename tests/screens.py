@@ -50,8 +50,8 @@ CONTRACT = [
     "kv_cache",
 ]
 TEXTS = {"model", "variant", "attention", "cache_dtype", "kv_cache", "weight_dtype", "mla_decode", "mla_prefill"}
-TEXTS |= {"engine", "mtp"}
-FRACTIONS = {"cache_ratio", "decode_intensity"}
+TEXTS |= {"engine", "mtp", "engine_version"}
+FRACTIONS = {"cache_ratio", "decode_intensity", "waste_ratio"}
 SUFFIXES = {"json": "json", "jsonl": "jsonl", "csv": "csv", "tsv": "tsv", "md": "markdown", "txt": "table"}
 COMMANDS = ("compare deepseek-v3", "show gemma-3-27b", "explain mixtral-8x7b-v0.1", "list")
 WIDTHS = (20, 40, 60, 80, 120, 200)

@@ -21,7 +21,8 @@ CASES = {
     "kvcalc explain llama-2-7": ["llama-2-70b", "llama-2-7b"],
     "kvcalc compare gpt2 --dtype b": ["bf16"],
     "kvcalc compare gpt2 -d bf16,b": [],
-    "kvcalc compare gpt2 --weight-dtype int8": ["int8"],
+    "kvcalc compare gpt2 --weight-dtype fp8_b": ["fp8_b128"],
+    "kvcalc sweep gpt2 --weight-dtype bf16,mx": ["bf16,mxfp8", "bf16,mxfp6", "bf16,mxfp4"],
     "kvcalc sweep gpt2 --dtype bf16,fp8_": ["bf16,fp8_e4m3", "bf16,fp8_e5m2"],
     "kvcalc sweep gpt2 --dtype-k bf16,int8,b": [],
     "kvcalc sweep gpt2 --dtype-v fp16,b": ["fp16,bf16"],
@@ -35,6 +36,9 @@ CASES = {
     "kvcalc explain gpt2 decode_c": ["decode_core_flops", "decode_cache_read_bytes"],
     "kvcalc compare gpt2 --format pa": ["parquet"],
     "kvcalc sw": ["sweep"],
+    "kvcalc fit gpt2 --on 8xh100-n": ["8xh100-nvl"],
+    "kvcalc show gpt2 --on TPU-v5": ["TPU-v5e", "TPU-v5p"],
+    "kvcalc list h": ["hardware"],
     "kvcalc nonsense gp": [],
 }
 

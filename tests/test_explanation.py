@@ -56,6 +56,7 @@ def test_an_explanation_ends_in_the_number_of_the_row(name: str) -> None:
     report = analyze(load_all(name)[0], Workload(2048, generate_tokens=10))
     tops = {line.quantity: line.result for line in explain(report, None) if line.depth == 0}
     assert tops.pop("decode_intensity") == report.decode_intensity
+    assert tops.pop("waste_ratio") == report.ratio("waste_ratio") == 1
     assert tops == {key: report.value(key) for key in report.quantities if report.value(key) is not None}
 
 
@@ -99,6 +100,7 @@ def test_every_whole_number_of_a_row_can_be_explained() -> None:
         "model", "variant", "attention", "layers", "context_tokens", "batch", "cache_dtype", "cache_ratio",
         "prompt_tokens", "cached_tokens", "kv_cache", "weight_dtype", "mla_decode", "mla_prefill",
         "shared_prefix_tokens", "generate_tokens", "state_dtype", "encoder_tokens", "engine", "mtp",
+        "engine_version", "tensor_parallel",
     }  # fmt: skip
     for key in KEYS:
         if key not in told:

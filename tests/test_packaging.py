@@ -36,7 +36,10 @@ def test_the_wheel_holds_the_package_and_the_configs(unpacked: Path) -> None:
     assert all(name.startswith(("kvcalc/", "kvcalc-")) for name in files)
 
 
-@pytest.mark.parametrize("arguments", [["compare", "deepseek-v2"], ["show", "deepseek-v2", "--provenance"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["compare", "deepseek-v2"], ["show", "deepseek-v2", "--provenance"], ["fit", "deepseek-v2", "--on", "8xH100"]],
+)
 def test_the_wheel_answers_from_any_folder(unpacked: Path, arguments: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "kvcalc", *arguments, "--format", "json"],

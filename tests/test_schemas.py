@@ -27,7 +27,12 @@ from screens import NATIVE, records
 from screens import kvcalc as command
 
 CONFIGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
-COMMITTED = {"config": "kvcalc.schema.json", "budget": "kvcalc-budget.schema.json", "rows": "kvcalc-rows.schema.json"}
+COMMITTED = {
+    "config": "kvcalc.schema.json",
+    "budget": "kvcalc-budget.schema.json",
+    "hardware": "kvcalc-hardware.schema.json",
+    "rows": "kvcalc-rows.schema.json",
+}
 HEADER = "# yaml-language-server: $schema=kvcalc.schema.json"
 FORMULA = "what a formula means and gives is arithmetic"
 RELATION = "two numbers are compared, and JSON Schema compares none"

@@ -65,6 +65,9 @@ def loaded(*arguments: str, **environment: str) -> set[str]:
         ["compare", "no-such-model"],
         ["explain", "deepseek-v2", "cache_bytes"],
         ["show", "deepseek-v2", "--format", "json"],
+        ["list", "hardware", "--format", "json"],
+        ["show", "deepseek-v2", "--on", "8xH100", "--format", "json"],
+        ["fit", "deepseek-v2", "--on", "8xH100", "--format", "json"],
     ],
     ids=" ".join,
 )
@@ -80,6 +83,7 @@ def test_a_bundled_model_needs_nothing_heavy(arguments: list[str]) -> None:
         "show gpt2 --variants mha,g",
         "explain gpt2 dec",
         "compare gpt2 -f p",
+        "fit gpt2 --on 8xH1",
     ],
 )
 def test_completion_needs_nothing_heavy(words: str) -> None:

@@ -13,6 +13,7 @@ Each reach gives formulas, n counting the token being processed:
     made        tokens that an encoder's layer makes keys and values for, '' for all n
     between     tokens that the Transformers library holds once token n is processed, '' where these are the kept
     dense       keys that code which masks, and skips nothing, runs each of s queries over after p tokens
+    most        the most tokens kept on the way to token n, '' where these are the kept
 Every one is checked against a brute-force mask in tests/test_reach.py.
 """
 
@@ -48,6 +49,7 @@ class Rules(NamedTuple):
 
     between: str = ""
     dense: str = "p + s"
+    most: str = ""
 
 
 class Reach(Protocol):
@@ -134,6 +136,7 @@ CHUNK = Rules(
     source="Llama 4, transformers masking_utils.py chunked_overlay: no look-back over a chunk's edge",
     between="min(n, C - 1)",
     dense="min(p, C - 1) + s",
+    most="min(n, C)",
 )
 
 
@@ -220,6 +223,11 @@ def kept(reach: Reach, n: str = "n") -> Quantity:
 def between(reach: Reach, n: str = "n") -> Quantity:
     """Tokens the Transformers library holds once token `n` is processed."""
     return _at("tokens held between steps", reach.rules.between or reach.rules.kept, reach, {"n": n})
+
+
+def most(reach: Reach, n: str = "n") -> Quantity:
+    """The most tokens the cache holds until token `n` is processed."""
+    return _at("most tokens kept so far", reach.rules.most or reach.rules.kept, reach, {"n": n})
 
 
 def dense(reach: Reach, p: str, s: str) -> Quantity:

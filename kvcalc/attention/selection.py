@@ -53,6 +53,7 @@ REMAINDER = Rules(
     stored="0",
     shared="0",
     dense="0",
+    most="min(n, m - 1)",
 )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.amounts import in_full
 from kvcalc.checks.lint import Remark, lint
+from kvcalc.rows import weight_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ def cache_beyond_weights(subject: Subject) -> Iterator[Remark]:
     cache, weights = subject.report.value("cache_bytes"), subject.report.value("weight_bytes")
     if limit and cache is not None and weights is not None and cache > weights:
         cached = f"{in_full('cache_bytes', cache)} of {subject.report.cache_dtype} cache"
-        stored = f"{in_full('weight_bytes', weights)} of {subject.report.workload.weight_dtype} weights"
+        stored = f"{in_full('weight_bytes', weights)} of {weight_dtype(subject.spec, subject.report.workload)} weights"
         message = f"one sequence of {limit:,} tokens is {cached}, more than {stored}"
         yield Remark(subject.mark(("max_position_embeddings",)), message)
 

@@ -62,7 +62,7 @@ def check(
     dtype: DtypeOption = "bf16",
     dtype_k: DtypeKOption = None,
     dtype_v: DtypeVOption = None,
-    weight_dtype: WeightDtypeOption = "bf16",
+    weight_dtype: WeightDtypeOption = None,
 ) -> None:
     """Check configs: valid, understood, within budgets, and nothing an expert would frown at.
 

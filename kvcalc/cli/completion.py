@@ -20,6 +20,19 @@ def complete_dtype(incomplete: str) -> list[str]:
     return [name for name in kvcalc.DTYPE_BITS if name.startswith(incomplete)]
 
 
+def complete_weight_dtype(incomplete: str) -> list[str]:
+    """Complete one format of weights."""
+    return [name for name in kvcalc.weight_dtypes() if name.startswith(incomplete)]
+
+
+def complete_machine(incomplete: str) -> list[str]:
+    """Complete the last of some machines, '8xH1' to '8xH100-SXM', '8xh1' to '8xh100-sxm'."""
+    before, comma, last = incomplete.rpartition(",")
+    devices, times, name = last.rpartition("x") if last[:1].isdigit() else ("", "", last)
+    names = [known.lower() if name and name == name.lower() else known for known in kvcalc.hardware_names()]
+    return [f"{before}{comma}{devices}{times}{known}" for known in names if known.startswith(name)]
+
+
 def complete_quantity(incomplete: str) -> list[str]:
     """Complete what can be explained."""
     report = kvcalc.analyze(kvcalc.load("deepseek-v2"), kvcalc.Workload(1, generate_tokens=1))
@@ -39,6 +52,16 @@ def list_of(words: Sequence[str]) -> Callable[[str], list[str]]:
 def complete_variants(incomplete: str) -> list[str]:
     """Complete the last of a list of variants, the numbers being examples; none stands alone."""
     return list_of([word for word in kvcalc.VARIANTS if word != "none" or "," not in incomplete])(incomplete)
+
+
+def complete_weight_dtypes(incomplete: str) -> list[str]:
+    """Complete the last of a list of formats of weights."""
+    return list_of(list(kvcalc.weight_dtypes()))(incomplete)
+
+
+def complete_engines(incomplete: str) -> list[str]:
+    """Complete the last of a list of engines."""
+    return list_of(list(kvcalc.ENGINES))(incomplete)
 
 
 def complete_dtypes(incomplete: str) -> list[str]:

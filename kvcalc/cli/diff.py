@@ -92,7 +92,7 @@ def _old_and_new(named: list[str]) -> tuple[str, str]:
 def _refuse_workload(ctx: typer.Context) -> None:
     """Every row of a baseline has its own workload."""
     for name in inspect.signature(make_grid).parameters:
-        if ctx.params.get(name) is not None:
+        if ctx.params.get(name) not in (None, [], ()):
             flag = f"--{name.replace('_', '-')}"
             raise KvcalcError(f"{flag} contradicts --baseline", "each of its rows is asked for its own workload again")
 

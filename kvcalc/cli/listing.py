@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,13 +16,24 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
+WhatArgument = Annotated[
+    Literal["models", "hardware"], typer.Argument(help="The bundled models, or the accelerators that --on knows.")
+]
+
 
 @app.command()
 @with_options
 def list_(
     out: Output,
+    what: WhatArgument = "models",
 ) -> None:
-    """List the bundled models with their attention."""
+    """List the bundled models with their attention, or the accelerators that --on knows.
+
+    kvcalc list hardware
+    """
+    if what == "hardware":
+        _list_hardware(out)
+        return
     records: list[Record] = [
         {"model": name, "attention": attention, "layers": layers, "source": source}
         for name, (attention, layers, source) in kvcalc.models().items()
@@ -41,3 +52,19 @@ def list_(
         return "".join(f"{record['model']!s:{width}}  {record['attention']}\n" for record in records)
 
     out.write(lambda: records, tables, text)
+
+
+def _list_hardware(out: Output) -> None:
+    found = kvcalc.accelerators()
+
+    def records() -> list[Record]:
+        from kvcalc.report.hardware import hardware_records
+
+        return hardware_records(found)
+
+    def tables() -> list[Table]:
+        from kvcalc.report.hardware import hardware_table
+
+        return [hardware_table(found)]
+
+    out.write(records, tables)

@@ -6,6 +6,7 @@ import inspect
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.cli.hardware import make_question
 from kvcalc.cli.output import make_ci_output, make_output
 from kvcalc.cli.workload import make_grid, make_request
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 MAKERS: dict[str, Callable[..., Any]] = {
     "request": make_request,
     "grid": make_grid,
+    "question": make_question,
     "out": make_output,
     "ci_out": make_ci_output,
 }

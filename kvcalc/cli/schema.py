@@ -13,8 +13,10 @@ from kvcalc.cli.output import Output, OutputOption
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 OfArgument = Annotated[
-    Literal["config", "budget", "rows"],
-    typer.Argument(help="A native config, a budget file, or the rows that compare and sweep write as JSON."),
+    Literal["config", "budget", "hardware", "rows"],
+    typer.Argument(
+        help="A native config, a budget or hardware file, or the rows that compare and sweep write as JSON."
+    ),
 ]
 
 

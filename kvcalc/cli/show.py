@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import kvcalc
+from kvcalc.cli.hardware import OnOption
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
 from kvcalc.cli.workload import ModelArgument, VariantsOption
 
 if TYPE_CHECKING:
     from kvcalc.report.table import Table
+    from kvcalc.rows import Record
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -33,33 +35,46 @@ def show(
     provenance: ProvenanceOption = False,
     recompute: RecomputeOption = False,
     variants: VariantsOption = None,
+    on: OnOption = None,
 ) -> None:
     """Show one model in depth: what each group of like layers stores, keeps and reads; parameters; FLOPs by part.
 
     kvcalc show gemma-3-27b --context 128k
+
+    kvcalc show deepseek-v3 --on 8xH200 --batch 64
 
     kvcalc show path/config.json --provenance
     """
     if provenance:
         _show_provenance(model, out)
         return
+    machine = None if on is None else kvcalc.parse_machine(on)
     comparison = kvcalc.compare(kvcalc.load_all(model), request, kvcalc.parse_variants(variants or "none"))
-    out.tell(comparison.notes, comparison.warnings)
+    out.tell((*comparison.notes, *(machine.cautions if machine else ())), comparison.warnings)
     shown = [(report, kvcalc.facts(report, recompute=recompute)) for report in comparison.reports]
+    bounds = [] if machine is None else [kvcalc.least_times(report, machine) for report in comparison.reports]
 
     def tables() -> list[Table]:
         from kvcalc.report.detail import detail_tables
 
-        return [table for report, found in shown for table in detail_tables(report, found, recompute=recompute)]
+        detailed = [detail_tables(report, found, recompute=recompute) for report, found in shown]
+        for at, told in enumerate(bounds):
+            from kvcalc.report.roofline import roofline_table
 
-    out.write(
-        lambda: [
-            {"model": report.spec.name, "variant": report.variant, **fact._asdict()}
-            for report, found in shown
-            for fact in found
-        ],
-        tables,
-    )
+            detailed[at].append(roofline_table(told, comparison.reports[at].spec))
+        return [table for several in detailed for table in several]
+
+    def records() -> list[Record]:
+        told: list[Record] = []
+        for at, (report, found) in enumerate(shown):
+            told += [{"model": report.spec.name, "variant": report.variant, **fact._asdict()} for fact in found]
+            if bounds:
+                from kvcalc.report.roofline import roofline_facts
+
+                told += roofline_facts(report.spec.name, report.variant, bounds[at])
+        return told
+
+    out.write(records, tables)
 
 
 def _show_provenance(model: str, out: Output) -> None:

@@ -10,7 +10,16 @@ import typer
 from typer.models import OptionInfo
 
 import kvcalc
-from kvcalc.cli.completion import complete_dtype, complete_dtypes, complete_model, complete_variants, list_of
+from kvcalc.cli.completion import (
+    complete_dtype,
+    complete_dtypes,
+    complete_engines,
+    complete_model,
+    complete_variants,
+    complete_weight_dtype,
+    complete_weight_dtypes,
+    list_of,
+)
 
 TOKENS = "TOKENS"
 
@@ -94,7 +103,14 @@ DtypeVOption = Annotated[
     str | None, typer.Option("--dtype-v", metavar="DTYPE", help="Of V alone.", autocompletion=complete_dtype)
 ]
 WeightDtypeOption = Annotated[
-    str, typer.Option("--weight-dtype", metavar="DTYPE", help="Of the weights.", autocompletion=complete_dtype)
+    str | None,
+    typer.Option(
+        "--weight-dtype",
+        metavar="DTYPE",
+        help="Of the weights: a dtype, or blocks with scales: fp8_b128 int4_g128 int4_g128z mxfp4 nvfp4 q4_k q8_0 "
+        "... Default: the config's quantization_config, else bf16.",
+        autocompletion=complete_weight_dtype,
+    ),
 ]
 StateDtypeOption = Annotated[
     str | None,
@@ -121,8 +137,27 @@ MlaPrefillOption = Annotated[
 ]
 
 EngineOption = Annotated[
-    Literal["paper", "transformers"],
-    typer.Option("--engine", help="Whose cache: what the model needs, or what that library holds between steps."),
+    str,
+    typer.Option(
+        "--engine",
+        metavar="LIST",
+        help="Whose cache, and what it reserves: paper, what the model needs; transformers; vllm, vllm@0.20, "
+        "vllm@0.11; sglang; llamacpp; tensorrt-llm, by reading only. Several by commas are rows side by side.",
+        autocompletion=complete_engines,
+    ),
+]
+TpOption = Annotated[
+    str | None,
+    typer.Option("--tp", metavar="N", help="Devices that share each layer; bytes reserved and held are of one."),
+]
+EngineOptionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-option",
+        metavar="NAME=VALUE",
+        help="An engine's own: block_size=32, max_num_batched_tokens=2048, gpu_class=b200, swa_full=on ... Repeatable. "
+        "Default: those of its server on an H100.",
+    ),
 ]
 MtpOption = Annotated[
     Literal["on", "off"],
@@ -142,31 +177,38 @@ def make_request(
     dtype: DtypeOption = "bf16",
     dtype_k: DtypeKOption = None,
     dtype_v: DtypeVOption = None,
-    weight_dtype: WeightDtypeOption = "bf16",
+    weight_dtype: WeightDtypeOption = None,
     mla_decode: MlaDecodeOption = "absorbed",
     mla_prefill: MlaPrefillOption = "naive",
     state_dtype: StateDtypeOption = None,
     encoder_tokens: EncoderTokensOption = None,
     engine: EngineOption = "paper",
     mtp: MtpOption = "off",
+    tp: TpOption = None,
+    engine_option: EngineOptionOption = None,
 ) -> kvcalc.Request:
     """Read the options as typed. Raises KvcalcError where they contradict each other."""
     return kvcalc.parse_request(locals())
 
 
+LISTS = {complete_dtype: complete_dtypes, complete_weight_dtype: complete_weight_dtypes}
+
+
 def _listed(parameter: inspect.Parameter) -> inspect.Parameter:
     """An option that takes one value as an option that takes a list of them, or a range."""
+    if parameter.name == "engine_option":  # a list already, of settings and no axis
+        return parameter
     kind, option = get_args(parameter.annotation)
     listed: OptionInfo = copy(option)
     listed.metavar, listed.min, listed.max = "LIST", None, None
-    if option.autocompletion is complete_dtype:
-        listed.autocompletion = complete_dtypes
+    if option.autocompletion in LISTS:
+        listed.autocompletion = LISTS[option.autocompletion]
     if get_origin(kind) is Literal:
         listed.metavar, listed.autocompletion = ",".join(get_args(kind)), list_of(get_args(kind))
     return parameter.replace(annotation=Annotated[str | None, listed], default=None)
 
 
-def make_grid(**options: str | None) -> kvcalc.Grid:
+def make_grid(**options: str | list[str] | None) -> kvcalc.Grid:
     """Read the same options, each a list: 1k,8k or 1k:1m:x2. Raises KvcalcError where they contradict each other."""
     return kvcalc.parse_grid(options)
 

@@ -1,38 +1,90 @@
 """Engines: what a program holds of a model's layers. 'paper' is what the model itself needs.
 
 An engine is one file here that reads layers and never changes them; models know nothing of engines, and no engine
-changes what is computed. A new one is a file with an ENGINE and a line in ENGINES.
+changes what is computed. A new one is a file with an ENGINE and a line in ENGINES. `tokens`, `store` and `state` say
+what counts as cached; `reserve` says what a server sets aside for it, in bytes on one device.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from kvcalc.attention.memory import State, Store
     from kvcalc.attention.reach import Reach
-    from kvcalc.quantity import Quantity
+    from kvcalc.model import ModelSpec
+    from kvcalc.quantity import Node, Quantity
+    from kvcalc.workload import Workload
+
+    Setting: TypeAlias = int | bool | str
+    Settings: TypeAlias = Mapping[str, Setting]
 
 ENGINES = {  # name: its module
     "paper": "kvcalc.engines.paper",
     "transformers": "kvcalc.engines.transformers",
+    "vllm": "kvcalc.engines.vllm",
+    "sglang": "kvcalc.engines.sglang",
+    "llamacpp": "kvcalc.engines.llamacpp",
+    "tensorrt-llm": "kvcalc.engines.tensorrt_llm",
 }
+
+
+class Option(NamedTuple):
+    """An option of an engine: what it is where it is not given, the words it takes where it takes words, and why.
+
+    A default that is a number takes numbers from `least`, one that is True or False takes on and off.
+    """
+
+    default: Setting
+    what: str
+    words: tuple[str, ...] = ()
+    least: int = 0
+
+
+class Reserve(NamedTuple):
+    """Bytes on one device, as formulas of n and B: set aside for the batch, held in steady decode.
+
+    `waste`: what is reserved beyond `paper_bytes`, by name; parts may be negative. `used`: the options that mattered.
+    """
+
+    reserved: Node
+    held: Node
+    waste: Node | None = None
+    used: tuple[str, ...] = ()
+
+
+class Pool(NamedTuple):
+    """What a budget of bytes on one device becomes: blocks (None: it has none), tokens, and requests at one time.
+
+    `concurrency` None: the engine says none. `fits`: whether it starts and takes one request of this length.
+    """
+
+    fits: bool
+    blocks: int | None
+    tokens: int
+    concurrency: float | None
 
 
 class Engine(NamedTuple):
     """Its name, and what it holds.
 
     `tokens`: of a reach at position n. `store` and `state`: the formulas of the elements that a token leaves and that
-    a sequence keeps.
+    a sequence keeps. `versions`, the newest first. `reserve` None: it sets nothing aside but what it
+    caches. `by_reading`: none of its code was run.
     """
 
     name: str
     tokens: Callable[[Reach, str], Quantity]
     store: Callable[[Store], str]
     state: Callable[[State], str]
+    versions: tuple[str, ...] = ()
+    options: Mapping[str, Option] = {}  # never mutated: a NamedTuple default
+    reserve: Callable[[ModelSpec, Workload], Reserve] | None = None
+    by_reading: bool = False
+    pool: Callable[[ModelSpec, Workload, int], Pool] | None = None
 
 
 def engine_of(name: str) -> Engine:

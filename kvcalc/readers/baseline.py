@@ -31,8 +31,16 @@ MAX_BYTES = 100_000_000
 LARGEST = 10**60
 HINT = "a baseline is what `kvcalc compare MODELS --format json` wrote"
 # What a row says under a name of Workload's, and what it must be.
-_WHOLE = ("context_tokens", "batch", "cached_tokens", "shared_prefix_tokens", "generate_tokens", "encoder_tokens")
-_WORDS = ("weight_dtype", "mla_decode", "mla_prefill", "state_dtype", "engine", "mtp")
+_WHOLE = (
+    "context_tokens",
+    "batch",
+    "cached_tokens",
+    "shared_prefix_tokens",
+    "generate_tokens",
+    "encoder_tokens",
+    "tensor_parallel",
+)
+_WORDS = ("weight_dtype", "mla_decode", "mla_prefill", "state_dtype", "engine", "mtp", "engine_version")
 
 
 class _Asked(NamedTuple):

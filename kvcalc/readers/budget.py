@@ -20,7 +20,7 @@ from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.readers.complaint import first_error
 from kvcalc.readers.schema import Strict, Text
 from kvcalc.readers.text import read_documents
-from kvcalc.request import DTYPES, SIZES, WORDS, flag_of, parse_option, request_of
+from kvcalc.request import DTYPES, SIZES, TEXTS, WORDS, flag_of, parse_option, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ WorkloadFile: Any = create_model(  # from the options, so that a new one is know
     "WorkloadFile",
     __base__=Strict,
     __doc__="What is asked of the model: the options of the command line by their names, - being _.",
-    **{name: _option(name) for name in (*SIZES, *DTYPES, *WORDS)},
+    **{name: _option(name) for name in (*SIZES, *DTYPES, *WORDS, *TEXTS)},
 )
 
 

@@ -13,6 +13,7 @@ from kvcalc.readers import crossed
 from kvcalc.readers.families import ALIASES, REFUSED, families
 from kvcalc.readers.families.words import Field, When
 from kvcalc.readers.fields import Fields
+from kvcalc.readers.quantization import quantization_of
 from kvcalc.readers.rope import KEYS, rope_of
 from kvcalc.readers.schema import MAX_LAYERS
 from kvcalc.readers.text import Document
@@ -127,6 +128,10 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
     translation = _Translation(fields, crossed.taken(model.family) if pieced else model.family)
     native = translation.document(name)
     translation.rotate(native, model)
+    config = {**document.data, **model.fields}
+    if quantization := quantization_of(config, native):
+        native["quantization"] = quantization
+        translation.origins["quantization",] = "quantization_config"
     if pieced:
         _piece(native, fields, model)
     if model.outer:

@@ -11,13 +11,14 @@ from kvcalc.attention.custom import Custom
 from kvcalc.attention.heads import Heads
 from kvcalc.attention.kinds import MEMORIES, REACHES, class_of
 from kvcalc.attention.reach import Chunk, Full, Window
-from kvcalc.errors import FormulaError, did_you_mean
+from kvcalc.errors import FormulaError, KvcalcError, did_you_mean
 from kvcalc.feedforward import Dense, Experts
 from kvcalc.formula import parse
 from kvcalc.model import Branch, EncoderSpec, Extra, Layer, LayerGroup, ModelSpec
 from kvcalc.readers.complaint import first_error
 from kvcalc.readers.schema import CustomFile, DenseFile, HeadsFile, LayerFile, ModelFile
 from kvcalc.rope import Rope, Scaling, usable
+from kvcalc.weight_formats import Quantization, parse_weight_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from kvcalc.attention.reach import Reach
     from kvcalc.errors import ConfigError
     from kvcalc.feedforward import FeedForward
-    from kvcalc.readers.schema import EncoderFile, MoeFile, MtpFile, RopeFile, StackFile
+    from kvcalc.readers.schema import EncoderFile, MoeFile, MtpFile, QuantizationFile, RopeFile, StackFile
     from kvcalc.readers.text import Document, Place
 
 OWN = "the config's own formula"
@@ -76,6 +77,7 @@ class _Builder:
             encoder_tokens=file.encoder_tokens,
             state_dtype=file.state_dtype or "",
             rope=self._rope(file.rope) if file.rope else None,
+            quantization=self._quantization(file.quantization) if file.quantization else None,
             mtp=stack.predicting(file.mtp) if file.mtp and file.mtp.num_layers else (),
         )
 
@@ -85,6 +87,15 @@ class _Builder:
         if not usable(rope):
             raise self.document.error(("rope",), "rope: these numbers make no frequencies")
         return rope
+
+    def _quantization(self, file: QuantizationFile) -> Quantization:
+        name = ""
+        if file.format is not None:
+            try:
+                name = parse_weight_dtype(file.format, "format")
+            except KvcalcError as error:
+                raise self.document.error(("quantization", "format"), error.message, error.hint) from None
+        return Quantization(name, tuple(file.kept), file.method or "", file.note or "")
 
     def _encoder(self, stack: EncoderFile) -> EncoderSpec:
         place: Place = ("encoder",)

@@ -7,8 +7,12 @@ from typing import Any
 from kvcalc.attention.kinds import FEEDFORWARDS, MEMORIES, REACHES, class_of
 from kvcalc.model import Branch, EncoderSpec, Extra, Layer, LayerGroup, ModelSpec, runs
 from kvcalc.rope import Rope, Scaling
+from kvcalc.weight_formats import Quantization
 
-SELDOM = ("extras", "encoder", "encoder_tokens", "state_dtype", "lm_head_size", "mtp", "predicted", "rope")
+SELDOM = (
+    *("extras", "encoder", "encoder_tokens", "state_dtype", "lm_head_size", "mtp", "predicted", "rope"),
+    "quantization",
+)
 
 
 def from_plain(plain: dict[str, Any]) -> ModelSpec:
@@ -21,6 +25,8 @@ def from_plain(plain: dict[str, Any]) -> ModelSpec:
     if "rope" in spec:
         scaling = spec["rope"]["scaling"]
         spec["rope"] = Rope(**{**spec["rope"], "scaling": Scaling(**scaling) if scaling else None})
+    if "quantization" in spec:
+        spec["quantization"] = Quantization(**{**spec["quantization"], "kept": tuple(spec["quantization"]["kept"])})
     return ModelSpec(**spec)
 
 
@@ -66,6 +72,8 @@ def to_plain(spec: ModelSpec) -> dict[str, Any]:
     if spec.rope:
         scaling = spec.rope.scaling
         plain["rope"] = {**spec.rope._asdict(), "scaling": scaling._asdict() if scaling else None}
+    if spec.quantization:
+        plain["quantization"] = spec.quantization._asdict()
     return {"attention": spec.attention, "layers": spec.layers, "spec": plain}
 
 

@@ -267,6 +267,17 @@ class RopeFile(Strict):
     full_layers: bool = Field(default=True, description="false: only layers with a window or chunk have positions")
 
 
+class QuantizationFile(Strict):
+    """How the weights are stored, where --weight-dtype does not say otherwise."""
+
+    format: str | None = Field(None, pattern=NAME, description="as --weight-dtype: fp8_b128, int4_g128, mxfp4, q4_k")
+    kept: list[Literal["attention", "mlp", "experts", "shared experts"]] = Field(
+        [], description="what the format leaves in bf16, of the linear layers"
+    )
+    method: Text | None = Field(None, description="what the config calls it")
+    note: Text | None = Field(None, description="what to say of it")
+
+
 class ModelFile(StackFile):
     """A model. Field names are those of Hugging Face configs."""
 
@@ -288,3 +299,4 @@ class ModelFile(StackFile):
     )
     mtp: MtpFile | None = Field(None, description="multi-token prediction: layers that run with --mtp on alone")
     rope: RopeFile | None = Field(None, description="rotary positions: the base and what scales it")
+    quantization: QuantizationFile | None = Field(None, description="how the weights are stored; absent: in bf16")

@@ -22,7 +22,7 @@ NAMES = {  # of the world's fields, where a file calls them otherwise; the rest 
 }
 SPANS = {"sliding_window", "dilation", "attention_chunk_size"}
 BY_LINE = ("layers", "branches", "encoder")
-APART = ("groups", "extras", "encoder", "mtp", "predicted", "rope")
+APART = ("groups", "extras", "encoder", "mtp", "predicted", "rope", "quantization")
 FIRST = ("name", "source", "vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings")
 
 
@@ -53,6 +53,9 @@ def to_native(spec: ModelSpec) -> dict[str, Any]:
         native["rope"] = _whole(_given(spec.rope))
         if spec.rope.scaling:
             native["rope"]["scaling"] = _whole({"kind": spec.rope.scaling.kind, **_given(spec.rope.scaling)})
+    if spec.quantization:
+        given = _given(spec.quantization)
+        native["quantization"] = {key: list(value) if key == "kept" else value for key, value in given.items()}
     if spec.encoder:
         native["encoder"] = _encoder(spec.encoder)
     return native

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.settings import told_engine
 from kvcalc.quantity import Total
 from kvcalc.report.table import Column, Table
 from kvcalc.report.units import bytes_binary, count, decimal, ratio, tokens
@@ -22,9 +23,8 @@ def comparison_table(comparison: Comparison) -> Table:
     """One line a report."""
     rows, reports = comparison.rows(), comparison.reports
     contexts = {report.workload.context_tokens for report in reports}
-    several = len({report.spec.name for report in reports}) > 1 or any(
-        report.variant == "configured" for report in reports[1:]
-    )
+    models = len({report.spec.name for report in reports}) > 1
+    several = models or any(report.variant == "configured" for report in reports[1:])
     rebuilt = any(report.variant != "configured" for report in reports)
 
     def text(header: str, key: str, rank: int) -> Column:
@@ -33,8 +33,12 @@ def comparison_table(comparison: Comparison) -> Table:
     def number(header: str, key: str, write: Callable[[int | None], str], rank: int) -> Column:
         return Column(header, tuple(write(_whole(row, key)) for row in rows), rank=rank)
 
+    engines = len({(row["engine"], row["engine_version"]) for row in rows}) > 1
+    reserves = engines or rows[0]["engine"] != "paper" or rows[0]["tensor_parallel"] != 1
+    wasted = Column("reserved\nto paper", tuple(ratio(_float(row, "waste_ratio")) for row in rows), rank=1)
     columns = [
-        *([text("model", "model", 0)] if several else []),
+        *([text("model", "model", 0 if models else 8)] if several else []),
+        *([_engines(rows)] if engines else []),
         *([text("variant", "variant", 0)] if rebuilt or not several else []),
         Column("cache a token", tuple(cache_formula(report) for report in reports), numeric=False, rank=5),
         text("attention", "attention", 7),
@@ -43,6 +47,9 @@ def comparison_table(comparison: Comparison) -> Table:
         number("bytes\na token", "cache_bytes_per_token", count, 6),
         *([number("fixed\nstate", "state_bytes", bytes_binary, 3)] if any(row["state_bytes"] for row in rows) else []),
         number("cache", "cache_bytes", bytes_binary, 0),
+        *([number("reserved", "reserved_bytes", bytes_binary, 0)] if reserves else []),
+        *([number("held", "held_bytes", bytes_binary, 1)] if reserves else []),
+        *([wasted] if reserves else []),
         Column("ratio", tuple(ratio(_float(row, "cache_ratio")) for row in rows), rank=2),
         number("decode\nattention\nFLOPs", "decode_attention_flops", decimal, 3),
         number("prefill\nattention\nFLOPs", "prefill_attention_flops", decimal, 4),
@@ -58,7 +65,15 @@ def comparison_table(comparison: Comparison) -> Table:
         number("cache\nbytes", "cache_bytes", count, 12),
         number("weights", "weight_bytes", bytes_binary, 13),
     ]
-    return Table(_title(reports[0], contexts, several=several), tuple(columns))
+    return Table(
+        _title(reports[0], contexts, several=several and (models or not engines), engines=engines), tuple(columns)
+    )
+
+
+def _engines(rows: list[Row]) -> Column:
+    """Each row's engine and its version."""
+    names = tuple(f"{row['engine']} {row['engine_version'] or ''}".strip() for row in rows)
+    return Column("engine", names, numeric=False)
 
 
 def cache_formula(report: Report) -> str:
@@ -99,7 +114,7 @@ def _product(formula: str) -> str:
     return f"({tight})" if "+" in tight or "-" in tight else tight
 
 
-def _title(report: Report, contexts: set[int], *, several: bool) -> str:
+def _title(report: Report, contexts: set[int], *, several: bool, engines: bool) -> str:
     workload = report.workload
     parts = [] if several else [report.spec.name]
     if len(contexts) == 1:
@@ -108,16 +123,18 @@ def _title(report: Report, contexts: set[int], *, several: bool) -> str:
         parts.append(f"{workload.cached_tokens:,} cached + {workload.prompt_tokens:,} new")
     if workload.generate_tokens:
         parts.append(f"answer {tokens(workload.generate_tokens)}")
-    return ", ".join([*parts, *_setting(report)])
+    return ", ".join([*parts, *_setting(report, engines=engines)])
 
 
-def _setting(report: Report) -> list[str]:
+def _setting(report: Report, *, engines: bool) -> list[str]:
     workload = report.workload
     told = [f"batch {workload.batch:,}", f"cache {report.cache_dtype}"]
     if workload.shared_prefix_tokens:
         told.append(f"shared prefix {tokens(workload.shared_prefix_tokens)}")
-    if workload.engine != "paper":
-        told.append(f"engine {workload.engine}")
+    if workload.engine != "paper" and not engines:
+        told.append(f"engine {told_engine(workload)}")
+    if workload.tensor_parallel > 1:
+        told.append(f"{workload.tensor_parallel} devices")
     if report.spec.predicted > 1:
         told.append("with prediction layers")
     if not workload.kv_cache:

@@ -24,6 +24,8 @@ SAID = {
     "state_elements": "elements of fixed states, whatever the context",
     "cache_elements": "elements kept at this context",
     "cache_bytes": "cache at this context",
+    "reserved_bytes": "reserved on a device by the engine",
+    "held_bytes": "held of that in steady decode",
     "decode_cache_read_bytes": "cache that a decode step reads",
     "decode_intensity": "intensity of decode attention (core FLOPs a byte read)",
     "parameters": "parameters",
@@ -37,6 +39,7 @@ SAID = {
     "answer_model_flops": "the whole answer, FLOPs",
     "last_step_model_flops": "its last step, FLOPs",
 }
+RESERVED = ("reserved_bytes", "held_bytes")
 
 
 def detail_tables(report: Report, facts: Sequence[Fact], *, recompute: bool = False) -> list[Table]:
@@ -46,7 +49,7 @@ def detail_tables(report: Report, facts: Sequence[Fact], *, recompute: bool = Fa
         _layers(report, facts),
         _parameters(facts),
         _flops(facts),
-        _summary(facts),
+        _summary(report, facts),
         *([support_table(found)] if found else []),
         *([recompute_table(trades(report))] if recompute else []),
     ]
@@ -126,8 +129,10 @@ def _flops(facts: Sequence[Fact]) -> Table:
     return Table("", tuple(columns))
 
 
-def _summary(facts: Sequence[Fact]) -> Table:
+def _summary(report: Report, facts: Sequence[Fact]) -> Table:
     told = [fact for fact in facts if fact.section == "summary" and fact.quantity in SAID]
+    if report.workload.engine == "paper" and report.workload.tensor_parallel == 1:
+        told = [fact for fact in told if fact.quantity not in RESERVED]
     told = [fact for fact in told if fact.value or fact.quantity != "state_elements"]
     columns = (
         Column("in all", tuple(SAID[fact.quantity] for fact in told), numeric=False),

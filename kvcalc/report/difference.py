@@ -31,6 +31,8 @@ SETTING = {
     "mla_decode": "MLA decode",
     "mla_prefill": "MLA prefill",
     "engine": "engine",
+    "engine_version": "version",
+    "tensor_parallel": "devices",
     "mtp": "prediction layers",
 }
 USUAL = {
@@ -39,6 +41,8 @@ USUAL = {
     "generate_tokens": 0,
     "kv_cache": "on",
     "engine": "paper",
+    "engine_version": None,
+    "tensor_parallel": 1,
     "mtp": "off",
 }
 NAMES = {
@@ -88,8 +92,14 @@ def _block(model: Difference) -> list[Table]:
 
 
 def told_numbers(model: Difference) -> list[Change]:
-    """The numbers that differ, but for a 0 of a model that is new or gone."""
-    return [change for change in model.of_kind("quantity") if change.old or change.new]
+    """The numbers that differ, but for a 0 of a model that is new or gone, and what is reserved by no engine."""
+    return [change for change in model.of_kind("quantity") if (change.old or change.new) and not _repeats(change)]
+
+
+def _repeats(change: Change) -> bool:
+    """Whether it only says again what is cached: without an engine nothing else is reserved or held."""
+    alone = change.asked.get("engine") == "paper" and change.asked.get("tensor_parallel") == 1
+    return alone and change.name in ("reserved_bytes", "held_bytes")
 
 
 def main_numbers(model: Difference) -> list[Change]:
@@ -150,8 +160,7 @@ def _setting(numbers: Sequence[Change], varying: Sequence[str]) -> str:
         for key, name in SETTING.items()
         if key in told
         and key not in varying
-        and told[key] is not None
-        and told[key] != USUAL.get(key)
+        and told[key] not in (None, USUAL.get(key))
         and not key.startswith("mla_")  # what they mean is told by compare; most models have no latent
     )
 

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from kvcalc.sweeping import Sweep
 
 MAX_ROWS = 2000
+RESERVED = ("reserved_bytes", "held_bytes", "waste_ratio")
 SHOWN: tuple[tuple[str, str, Callable[..., str], int], ...] = (
     ("elements\na token", "cache_elements_per_token", count, 4),
     ("bytes\na token", "cache_bytes_per_token", count, 5),
     ("cache", "cache_bytes", bytes_binary, 0),
+    ("reserved", "reserved_bytes", bytes_binary, 0),
+    ("held", "held_bytes", bytes_binary, 1),
+    ("reserved\nto paper", "waste_ratio", ratio, 1),
     ("ratio", "cache_ratio", ratio, 6),
     ("decode\nattention\nFLOPs", "decode_attention_flops", decimal, 1),
     ("prefill\nattention\nFLOPs", "prefill_attention_flops", decimal, 2),
@@ -42,6 +46,7 @@ def sweep_table(sweep: Sweep) -> Table:
     varying = [key for key in ("model", "variant", *ASKED) if len({row[key] for row in rows}) > 1]
     if "context_tokens" in varying and "prompt_tokens" in varying and not any(row["cached_tokens"] for row in rows):
         varying.remove("prompt_tokens")
+    reserves = any(row["engine"] != "paper" or row["tensor_parallel"] != 1 for row in rows)
     columns = [
         Column(_header(key), tuple(_cell(row[key]) for row in rows), numeric=isinstance(rows[0][key], int))
         for key in varying
@@ -49,7 +54,7 @@ def sweep_table(sweep: Sweep) -> Table:
     columns += [
         Column(header, tuple(write(row[key]) for row in rows), rank=rank)
         for header, key, write, rank in SHOWN
-        if any(row[key] is not None for row in rows)
+        if any(row[key] is not None for row in rows) and (reserves or key not in RESERVED)
     ]
     return Table(_title(rows[0], varying), tuple(columns))
 
@@ -59,7 +64,7 @@ def _header(key: str) -> str:
 
 
 def _cell(value: Value) -> str:
-    return count(value) if isinstance(value, int) else str(value)
+    return count(value) if isinstance(value, int) else "" if value is None else str(value)
 
 
 def _title(first: Row, varying: list[str]) -> str:
@@ -75,6 +80,8 @@ def _title(first: Row, varying: list[str]) -> str:
             f"shared prefix {_size(first, 'shared_prefix_tokens')}" if first["shared_prefix_tokens"] else ""
         ),
         "kv_cache": "no KV cache" if first["kv_cache"] == "off" else "",
+        "engine": f"engine {first['engine']} {first['engine_version']}" if first["engine"] != "paper" else "",
+        "tensor_parallel": f"{first['tensor_parallel']} devices" if first["tensor_parallel"] != 1 else "",
     }
     return ", ".join(text for key, text in told.items() if text and key not in varying)
 

@@ -1,0 +1,201 @@
+"""A model's layers as engines see them: K and V heads, vectors that belong to no head, and fixed states.
+
+What is none of these, or is kept for a reach that engines do not have, is refused by name: leaving it out would count
+too little.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
+
+from kvcalc.errors import KvcalcError
+
+if TYPE_CHECKING:
+    from kvcalc.attention.reach import Reach
+    from kvcalc.model import Branch, ModelSpec
+
+FULL, WINDOW, CHUNK, CROSS = "full", "window", "chunk", "cross"
+
+
+class KvHeads(NamedTuple):
+    """So many layers with n_kv heads of K, d_k wide, and of V, d_v wide. `span` tokens: of the window, or of a chunk.
+
+    `shares`: they read an earlier layer's K and V and leave none. `query_heads` 0: not known.
+    """
+
+    layers: int
+    label: str
+    kv_heads: int
+    d_k: int
+    d_v: int
+    kind: str = FULL
+    span: int = 0
+    query_heads: int = 0
+    shares: bool = False
+    reach: Reach | None = None
+
+
+class Vector(NamedTuple):
+    """So many layers with one vector a token for all heads: a 'latent', or an index's 'key'.
+
+    `rope` of its elements are rotated.
+    """
+
+    layers: int
+    label: str
+    elements: int
+    rope: int = 0
+    role: str = "latent"
+    query_heads: int = 0
+    shares: bool = False
+
+
+class Recurrent(NamedTuple):
+    """So many layers with a state whatever the length: `recurrent` elements and `columns` of a convolution.
+
+    The convolution has `channels`, which ranks divide, and `groups` of `group_channels`, which they repeat.
+    `kimi_k3`: a KDA beside latents whose queries come from a latent too, as Kimi K3 alone has it.
+    """
+
+    layers: int
+    label: str
+    kind: str
+    recurrent: int
+    columns: int = 0
+    channels: int = 0
+    heads: int = 0
+    groups: int = 0
+    group_channels: int = 0
+    kimi_k3: bool = False
+
+    def conv_of_a_rank(self, tp: int, more_columns: int = 0) -> int:
+        """Elements of the convolution's columns on each of tp ranks; groups that do not divide are extended to tp."""
+        groups = self.groups if not self.groups or self.groups % tp == 0 else tp
+        return (self.channels + groups * self.group_channels) // tp * (self.columns + more_columns)
+
+
+Kind: TypeAlias = "KvHeads | Vector | Recurrent"
+
+
+def layers_of(spec: ModelSpec, engine: str) -> list[Kind]:
+    """Every kind of layer that caches. Raises KvcalcError for one that engines of this kind do not have."""
+    found = [kind for layers, branch in spec.branches() if (kind := _kind(spec, layers, branch, engine)) is not None]
+    latents = any(isinstance(kind, Vector) and kind.role == "latent" for kind in found)
+    for kind in found:
+        if isinstance(kind, Vector) and kind.role == "key" and not latents:
+            refuse(engine, kind.label)  # beside heads, as MiniMax-M3 has it
+    return found
+
+
+def refuse(engine: str, what: str) -> NoReturn:
+    """Say that this engine's way with such layers is not known."""
+    raise KvcalcError(
+        f"{engine}: how it stores {what} layers is not modelled", "--engine paper counts what the model itself needs"
+    )
+
+
+def _kind(spec: ModelSpec, layers: int, branch: Branch, engine: str) -> Kind | None:
+    memory: Any = branch.memory  # its fields are its kind's
+    label = branch.label.removesuffix(" shared")
+    if not memory.stores() and not memory.states():
+        return None
+    if memory.kind == "heads":
+        kind, span = _reach(branch, label, engine)
+        return KvHeads(
+            layers,
+            label,
+            memory.num_key_value_heads,
+            memory.head_dim,
+            memory.v_head_dim,
+            kind,
+            span,
+            memory.num_attention_heads,
+            branch.shares_kv,
+            branch.reach,
+        )
+    if memory.kind == "mla" and branch.reach.kind in ("full", "top"):
+        elements = memory.kv_lora_rank + memory.qk_rope_head_dim
+        rope = memory.qk_rope_head_dim
+        return Vector(layers, label, elements, rope, "latent", memory.num_attention_heads, branch.shares_kv)
+    if memory.kind == "index" and branch.reach.kind == "full" and not memory.gated_pool:
+        return Vector(layers, label, memory.index_head_dim, 0, "key", 0, branch.shares_kv)
+    if memory.kind in STATES:
+        found = STATES[memory.kind](layers, label, memory, spec.hidden_size)
+        return found._replace(kimi_k3=_is_kimi_k3(spec)) if found.kind == "kda" else found
+    refuse(engine, label)
+
+
+def _reach(branch: Branch, label: str, engine: str) -> tuple[str, int]:
+    reach: Any = branch.reach
+    if reach.kind == "full":
+        return FULL, 0
+    if reach.kind == "window" and reach.dilation == 1:
+        return WINDOW, reach.sliding_window
+    if reach.kind == "chunk":
+        return CHUNK, reach.attention_chunk_size
+    if reach.kind == "encoder":
+        return CROSS, 0
+    refuse(engine, label)
+
+
+def _mamba1(layers: int, label: str, memory: Any, _: int) -> Recurrent:
+    d_in = memory.intermediate_size
+    return Recurrent(layers, label, "mamba1", d_in * memory.state_size, memory.conv_kernel - 1, d_in, d_in)
+
+
+def _mamba2(layers: int, label: str, memory: Any, _: int) -> Recurrent:
+    d_in = memory.num_heads * memory.head_dim
+    return Recurrent(
+        layers,
+        label,
+        "mamba2",
+        d_in * memory.state_size,
+        memory.conv_kernel - 1,
+        d_in,
+        memory.num_heads,
+        memory.n_groups,
+        2 * memory.state_size,
+    )
+
+
+def _gdn(layers: int, label: str, memory: Any, _: int) -> Recurrent:
+    recurrent = memory.num_value_heads * memory.key_head_dim * memory.value_head_dim
+    channels = 2 * memory.num_key_heads * memory.key_head_dim + memory.num_value_heads * memory.value_head_dim
+    return Recurrent(layers, label, "gated_deltanet", recurrent, memory.conv_kernel - 1, channels, memory.num_key_heads)
+
+
+def _kda(layers: int, label: str, memory: Any, _: int) -> Recurrent:
+    width = memory.num_heads * memory.head_dim
+    return Recurrent(
+        layers,
+        label,
+        "kda",
+        width * memory.head_dim,
+        memory.conv_kernel - 1,
+        3 * width,
+        memory.num_heads,
+    )
+
+
+def _is_kimi_k3(spec: ModelSpec) -> bool:
+    memories: list[Any] = [branch.memory for _, branch in spec.branches()]
+    return any(memory.kind == "mla" and memory.q_lora_rank for memory in memories)
+
+
+def _short_conv(layers: int, label: str, memory: Any, hidden_size: int) -> Recurrent:
+    return Recurrent(layers, label, "short_conv", 0, memory.conv_kernel - 1, hidden_size, hidden_size)
+
+
+def _linear(layers: int, label: str, memory: Any, _: int) -> Recurrent:
+    elements = memory.num_heads * memory.key_head_dim * memory.value_head_dim
+    return Recurrent(layers, label, "linear", elements, heads=memory.num_heads)
+
+
+STATES = {
+    "mamba1": _mamba1,
+    "mamba2": _mamba2,
+    "gated_deltanet": _gdn,
+    "kda": _kda,
+    "short_conv": _short_conv,
+    "linear": _linear,
+}

@@ -1,0 +1,222 @@
+"""vLLM 0.33.0, 0.20.0 and 0.11.0: blocks of all layers of a group, reserved for the worst of a request's life.
+
+Sources: vllm/v1/kv_cache_interface.py max_memory_usage_bytes (blocks a request may claim), v1/core/
+single_type_kv_cache_manager.py (what decode holds), v1/core/kv_cache_utils.py get_max_concurrency_for_kv_cache_config
+and the check of memory (the pool), config/vllm.py max_in_flight_tokens, engine/arg_utils.py get_batch_defaults.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.attention.reach import kept
+from kvcalc.engines import Engine, Option, Pool, Reserve
+from kvcalc.engines.layers import CHUNK, CROSS, WINDOW
+from kvcalc.engines.settings import settings, told, version_of
+from kvcalc.engines.vllm_pages import KV_CACHE_DTYPES
+from kvcalc.engines.vllm_plan import OLD, STATE, Plan, Spec, bucket_of, plan
+from kvcalc.engines.waste import EVERY, ONE, Step, waste
+from kvcalc.quantity import Part, Quantity, Total
+
+if TYPE_CHECKING:
+    from kvcalc.engines import Settings
+    from kvcalc.model import ModelSpec
+    from kvcalc.workload import Workload
+
+VERSIONS = ("0.33.0", *OLD)
+SOURCE_BLOCKS = "vLLM {}, v1/kv_cache_interface.py: max_memory_usage_bytes"
+SOURCE_HELD = "vLLM {}, v1/core/single_type_kv_cache_manager.py: blocks outside the window are free again"
+SOURCE_PAGE = "vLLM {}, v1/core/kv_cache_{}.py: one page of each layer of the largest group"
+OPTIONS = {
+    "block_size": Option(0, "tokens of a block; 0: as few as the attention backend takes"),
+    "gpu_class": Option("h100", "whose defaults and backends", ("h100", "b200", "a100")),
+    "usage": Option("server", "whose defaults: vllm serve, or the LLM class", ("server", "llm")),
+    "max_num_batched_tokens": Option(0, "tokens of one step; 0: the default of the GPU's class"),
+    "async_scheduling": Option(True, "a step is scheduled while the one before runs"),
+    "enable_prefix_caching": Option(True, "states keep blocks for it"),
+    "disable_hybrid_kv_cache_manager": Option(False, "windows keep every token"),
+    "kv_cache_dtype": Option("auto", "layout of the cache; auto: of --dtype", KV_CACHE_DTYPES),
+    "num_speculative_tokens": Option(0, "drafted tokens, for which states keep blocks"),
+    "decode_context_parallel_size": Option(1, "ranks that share a request's tokens", least=1),
+}
+BATCHED = {  # by class of GPU, for the server and for LLM(): get_batch_defaults
+    "h100": (8192, 16384),
+    "b200": (16384, 16384),
+    "a100": (2048, 8192),
+}
+
+
+def batched_tokens(chosen: Settings) -> int:
+    """max_num_batched_tokens, as given or by the GPU's class."""
+    return int(chosen["max_num_batched_tokens"]) or BATCHED[str(chosen["gpu_class"])][chosen["usage"] == "llm"]
+
+
+def in_flight_tokens(chosen: Settings, version: str) -> int:
+    """Tokens that may be computed before a window's oldest blocks are free: two steps with async scheduling."""
+    steps = 2 if version not in OLD and chosen["async_scheduling"] else 1
+    return steps * batched_tokens(chosen)
+
+
+def blocks_of(spec: Spec, chosen: Settings, version: str) -> Quantity:
+    """Blocks of one layer that one request may claim."""
+    source = SOURCE_BLOCKS.format(version)
+    flight = in_flight_tokens(chosen, version)
+    numbers = {"block_size": spec.block}
+    if spec.form == WINDOW:
+        numbers |= {"W": spec.span, "in_flight": flight}
+        return Quantity("blocks", "ceil_div(min(W - 1 + in_flight, n), block_size) + 1", numbers, source)
+    if spec.form == CHUNK:
+        numbers |= {"C": spec.span, "in_flight": flight}
+        return Quantity("blocks", "ceil_div(min(C + in_flight, n), block_size)", numbers, source)
+    if spec.form == CROSS:
+        return Quantity(
+            "blocks", "ceil_div(batched, block_size)", {**numbers, "batched": batched_tokens(chosen)}, source
+        )
+    if spec.form == STATE:
+        return Quantity("blocks", str(spec.blocks), {}, source)
+    ranks = int(chosen["decode_context_parallel_size"])
+    if ranks > 1:
+        return Quantity("blocks", "ceil_div(ceil_div(n, ranks), block_size)", {**numbers, "ranks": ranks}, source)
+    return Quantity("blocks", "ceil_div(n, block_size)", numbers, source)
+
+
+def held_blocks_of(spec: Spec, chosen: Settings, version: str) -> Quantity:
+    """Blocks of one layer that one request holds, at most, while it decodes."""
+    source = SOURCE_HELD.format(version)
+    most = blocks_of(spec, chosen, version)
+    if spec.form == WINDOW:
+        return Quantity("blocks", "min(ceil_div(n, block_size), ceil_div(W, block_size) + 1)", most.symbols, source)
+    if spec.form == CHUNK:
+        return Quantity("blocks", "min(ceil_div(n, block_size), ceil_div(C, block_size))", most.symbols, source)
+    if spec.form == CROSS:
+        numbers = {**most.symbols, "n_enc": Quantity("encoder tokens", "encoder_tokens")}
+        formula = "min(ceil_div(n_enc, block_size), ceil_div(batched, block_size))"
+        return Quantity("blocks", formula, numbers, source)
+    return Quantity("blocks", "1", {}, source) if spec.form == STATE else most
+
+
+def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
+    """What `vllm serve` sets aside to admit the batch, and what that holds once it decodes."""
+    chosen, version = settings(workload), version_of("vllm", workload.engine_version)
+    made = plan(spec, workload, chosen, version)
+    return Reserve(
+        _of_groups(made, chosen, version, held=False),
+        _of_groups(made, chosen, version, held=True),
+        _waste(spec, workload, made, chosen, version),
+        _mattered(made, chosen, version),
+    )
+
+
+def _of_groups(made: Plan, chosen: Settings, version: str, *, held: bool) -> Total:
+    module = "utils" if version in OLD else "planning"
+    page = Quantity("bytes of a block", str(made.bytes_per_block), {}, SOURCE_PAGE.format(version, module))
+    parts: dict[Spec, int] = {}
+    for group in made.groups:
+        parts[group.spec] = parts.get(group.spec, 0) + 1
+    blocks = held_blocks_of if held else blocks_of
+    return Total(
+        "",
+        tuple(
+            Part(count, f"group of {one.label} layers", _claimed(page, blocks(one, chosen, version)))
+            for one, count in parts.items()
+        ),
+    )
+
+
+def _claimed(page: Quantity, blocks: Quantity) -> Quantity:
+    return Quantity("", "B*bytes_per_block*blocks", {"bytes_per_block": page, "blocks": blocks})
+
+
+def _waste(spec: ModelSpec, workload: Workload, made: Plan, chosen: Settings, version: str) -> Total:
+    """What is reserved beyond the paper's bytes: from one to the other, step by step, so that the steps add up."""
+    reaches = {branch.label: branch.reach for _, branch in spec.branches(owners=True)}
+    steps = []
+    for one in made.specs:
+        blocks = blocks_of(one, chosen, version)
+        if one.form == STATE:
+            spare = Quantity("states", str(one.blocks))
+            steps.append(Step(one.layers, one.label, one.whole_row, one.row, ONE, ONE, spare))
+            continue
+        needed = kept(reaches[one.label])
+        whole = EVERY if reaches[one.label].kind in (WINDOW, CHUNK) else needed  # a window that is kept whole
+        admitted = {
+            WINDOW: Quantity("window in flight", "min(W - 1 + in_flight, n)", blocks.symbols),
+            CHUNK: Quantity("window in flight", "min(C + in_flight, n)", blocks.symbols),
+            CROSS: Quantity("encoder's room", "batched", blocks.symbols),
+        }.get(one.form, whole)
+        rounded = Quantity("tokens", "blocks*block_size", {"blocks": blocks, "block_size": one.block})
+        steps.append(Step(one.layers, one.label, one.whole_row, one.row, needed, admitted, rounded))
+    return waste(steps, workload.tensor_parallel, _padding(made, chosen, version))
+
+
+def _padding(made: Plan, chosen: Settings, version: str) -> Total | None:
+    """Bytes of pages that hold nothing: of those that were too small, and of layers that their groups lack."""
+    if len(made.groups) == 1:
+        return None
+    groups: dict[Spec, int] = {}
+    for group in made.groups:
+        groups[group.spec] = groups.get(group.spec, 0) + 1
+    parts = []
+    for spec, count in groups.items():
+        filled = sum(
+            one.layers * one.row * (1 if one.form == STATE else one.block)
+            for one in made.specs
+            if bucket_of(one) == bucket_of(spec)
+        )
+        numbers = {"groups": count, "bytes_per_block": made.bytes_per_block, "filled": filled}
+        blocks = blocks_of(spec, chosen, version)
+        formula = "B*blocks*(groups*bytes_per_block - filled)"
+        parts.append(Part(1, f"{spec.label} layers", Quantity("", formula, {**numbers, "blocks": blocks})))
+    return Total("padding", tuple(parts))
+
+
+def _mattered(made: Plan, chosen: Settings, version: str) -> tuple[str, ...]:
+    """The options that the number depends on, as they are settled."""
+    forms = {one.form for one in made.specs}
+    settled = {**chosen, "block_size": made.block, "max_num_batched_tokens": batched_tokens(chosen)}
+    names = ["block_size"]
+    if forms & {WINDOW, CHUNK, CROSS}:
+        names.append("max_num_batched_tokens")
+        if version not in OLD and forms & {WINDOW, CHUNK}:
+            names.append("async_scheduling")
+    if STATE in forms:
+        names.append("enable_prefix_caching")
+    names += [name for name, option in OPTIONS.items() if chosen[name] != option.default]
+    return told(settled, *names)
+
+
+def pool(spec: ModelSpec, workload: Workload, budget_bytes: int) -> Pool:
+    """What a budget becomes, as this version logs it and checks it at its start."""
+    chosen, version = settings(workload), version_of("vllm", workload.engine_version)
+    return pool_of(plan(spec, workload, chosen, version), chosen, version, workload.context_tokens, budget_bytes)
+
+
+def pool_of(made: Plan, chosen: Settings, version: str, tokens: int, budget_bytes: int) -> Pool:
+    """Blocks; one of them is never used from 0.33 on, and the size that is logged follows from the concurrency."""
+    scope = {"n": tokens, "B": 1, "encoder_tokens": 0}
+    each = [blocks_of(group.spec, chosen, version).evaluate(scope) for group in made.groups]
+    blocks = budget_bytes // made.bytes_per_block
+    concurrency = blocks / sum(each)
+    if version in OLD:
+        size = blocks // len(made.groups) * min(group.spec.block for group in made.groups)
+        return Pool(startup_bytes(made, chosen, version, tokens) <= budget_bytes, blocks, size, concurrency)
+    fits = sum(each) * made.bytes_per_block <= budget_bytes - made.bytes_per_block
+    return Pool(fits, blocks, int(concurrency * tokens), concurrency)
+
+
+def startup_bytes(made: Plan, chosen: Settings, version: str, tokens: int) -> int:
+    """What the layers need one by one, which 0.20 and 0.11 compare with the budget."""
+    scope = {"n": tokens, "B": 1, "encoder_tokens": 0}
+    return sum(one.layers * one.page * blocks_of(one, chosen, version).evaluate(scope) for one in made.specs)
+
+
+ENGINE = Engine(
+    "vllm",
+    kept,
+    lambda store: store.formula,
+    lambda state: state.formula,
+    versions=VERSIONS,
+    options=OPTIONS,
+    reserve=reserve,
+    pool=pool,
+)

@@ -1,0 +1,239 @@
+"""vLLM: layers become specs, specs become groups of one page size, and a block is a page of each layer of a group.
+
+Sources: vllm/v1/core/kv_cache_planning.py (0.33.0; kv_cache_utils.py in 0.20.0 and 0.11.0) for groups,
+vllm/platforms/interface.py _align_hybrid_block_size for blocks beside states, mamba_utils.py for the states' sizes.
+"""
+
+from __future__ import annotations
+
+from math import lcm
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.engines import vllm_pages as pages
+from kvcalc.engines.layers import CHUNK, CROSS, FULL, WINDOW, KvHeads, Recurrent, Vector, layers_of, refuse
+from kvcalc.errors import KvcalcError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvcalc.engines import Settings
+    from kvcalc.engines.layers import Kind
+    from kvcalc.model import ModelSpec
+    from kvcalc.workload import Workload
+
+STATE = "state"
+LATENT_BESIDE_STATES = 128  # the least block of a latent beside states
+GDN_ALIGN, KIMI_K3_ALIGN = 64, 16  # tokens between checkpoints of a state that prefix caching keeps
+OLD = ("0.20.0", "0.11.0")
+
+
+class Spec(NamedTuple):
+    """Like layers: what they keep (`form`), `block` tokens of `row` bytes to a page of `page` bytes.
+
+    A state is one row, and takes `blocks` pages whatever the length; its `checkpoint` every so many tokens, 0: none.
+    `whole_row`: of all ranks together.
+    """
+
+    layers: int
+    label: str
+    form: str
+    span: int
+    block: int
+    row: int
+    page: int
+    whole_row: int
+    blocks: int = 0
+    like: tuple[int, ...] = ()
+    latent: bool = False
+
+
+class Group(NamedTuple):
+    """Layers that share a table of blocks."""
+
+    spec: Spec
+    layers: int
+
+
+class Plan(NamedTuple):
+    """`block` is --block-size as vLLM settles it."""
+
+    block: int
+    specs: tuple[Spec, ...]
+    groups: tuple[Group, ...]
+    bytes_per_block: int
+
+
+def plan(spec: ModelSpec, workload: Workload, chosen: Settings, version: str) -> Plan:
+    """The groups of a model. Raises KvcalcError where this version's way with one of its layers is not known."""
+    return plan_of(layers_of(spec, "vllm"), workload, chosen, version, spec.state_dtype)
+
+
+def plan_of(kinds: Sequence[Kind], workload: Workload, chosen: Settings, version: str, state_dtype: str = "") -> Plan:
+    """The same of layers. `state_dtype` is the config's own, '' where it says none."""
+    tp, gpu = workload.tensor_parallel, str(chosen["gpu_class"])
+    owners = [kind for kind in kinds if isinstance(kind, Recurrent) or not kind.shares]
+    heads = [kind for kind in owners if isinstance(kind, KvHeads)]
+    vectors = [kind for kind in owners if isinstance(kind, Vector)]
+    states = [kind for kind in owners if isinstance(kind, Recurrent)]
+    _check(heads, vectors, states, tp, version)
+    dtype = pages.cache_dtype(workload, str(chosen["kv_cache_dtype"]))
+    if dtype in pages.LATENTS and heads:
+        refuse(f"vllm with kv_cache_dtype={dtype}", heads[0].label)
+    kernel = pages.kernel_block(heads, vectors, dtype, gpu, old=version in OLD)
+    block = int(chosen["block_size"]) or kernel
+    if block % kernel:
+        raise KvcalcError(f"vllm: a block_size of {block} is no multiple of {kernel}, which its kernels here take")
+    made: list[Spec] = []
+    indexed = any(kind.role == "key" for kind in vectors)
+    hybrid = not chosen["disable_hybrid_kv_cache_manager"]
+    some_full = any(kind.kind == FULL for kind in heads)
+    for kind in owners:
+        if isinstance(kind, KvHeads):
+            made += _heads(kind, tp, dtype, block, version, windows=hybrid or not some_full)
+        elif isinstance(kind, Vector):
+            row = pages.vector_bytes(kind, dtype, indexed=indexed, gpu=gpu)
+            made.append(Spec(kind.layers, kind.label, FULL, 0, block, row, block * row, row, latent=True))
+    if states:
+        made = _with_states(owners, made, states, workload, chosen, state_dtype, kernel, block)
+        block = max(one.block for one in made)
+    return _grouped(block, made, version)
+
+
+def _check(heads: list[KvHeads], vectors: list[Vector], states: list[Recurrent], tp: int, version: str) -> None:
+    attending: list[KvHeads | Vector] = [*heads, *vectors]
+    for kind in attending:
+        if kind.query_heads % tp:
+            raise KvcalcError(f"vllm: {kind.query_heads} attention heads do not divide by --tp {tp}")
+    for state in states:
+        if state.kind == "linear":
+            refuse("vllm", state.label)
+        if state.heads % tp or state.channels % tp or (state.groups > 1 and state.groups % tp):
+            raise KvcalcError(f"vllm: the heads or groups of {state.label} do not divide by --tp {tp}")
+    if version in OLD:
+        beyond = [kind.label for kind in vectors if kind.role == "key"] + [state.label for state in states]
+        beyond += [kind.label for kind in heads if kind.kind == CROSS]
+        if beyond:
+            refuse(f"vllm@{version}", beyond[0])
+
+
+def _heads(kind: KvHeads, tp: int, dtype: str, block: int, version: str, *, windows: bool) -> list[Spec]:
+    h = pages.rank_heads(kind, tp)
+    d_v = kind.d_v
+    if version == "0.11.0":  # one head size for both
+        if d_v > kind.d_k:
+            refuse("vllm@0.11.0", kind.label)
+        d_v = kind.d_k
+    form = kind.kind if windows or kind.kind == CROSS else FULL
+    span = kind.span if form in (WINDOW, CHUNK) else 0
+
+    def made(layers: int, layout: str) -> Spec:
+        row, whole = (count * pages.head_bytes(layout, kind.d_k, d_v) for count in (h, kind.kv_heads))
+        like = (h, kind.d_k, d_v, row)
+        return Spec(layers, kind.label, form, span, block, row, block * row, whole, like=like)
+
+    if dtype.startswith("turboquant"):
+        if kind.kind != FULL:
+            refuse(f"vllm with kv_cache_dtype={dtype}", kind.label)
+        ends = min(kind.layers, pages.UNQUANTIZED_ENDS)
+        inner = [made(kind.layers - ends, dtype)] if kind.layers > ends else []
+        return [made(ends, "bf16"), *inner]
+    return [made(kind.layers, dtype)]
+
+
+def _with_states(
+    owners: list[Kind],
+    attending: list[Spec],
+    states: list[Recurrent],
+    workload: Workload,
+    chosen: Settings,
+    state_dtype: str,
+    kernel: int,
+    block: int,
+) -> list[Spec]:
+    """States take a page as attention does, whose block is raised until the largest state fits into one."""
+    caching = bool(chosen["enable_prefix_caching"]) and bool(attending)
+    drafts = int(chosen["num_speculative_tokens"])
+    sizes = [_state_bytes(kind, workload, state_dtype, workload.tensor_parallel, drafts) for kind in states]
+    wholes = [_state_bytes(kind, workload, state_dtype, 1, drafts) for kind in states]
+    if attending:
+        row, least = attending[0].row, max(kernel, block)
+        if any(one.latent for one in attending):
+            least = max(least, LATENT_BESIDE_STATES)
+        aligns = [_align(kind) for kind in states]
+        if caching and all(aligns):
+            least = lcm(least, *aligns)
+        raised = least * -(-max(sizes) // (least * row))
+        block = max(block, kernel * -(-raised // kernel))
+    made = []
+    at = dict(zip((id(kind) for kind in states), zip(sizes, wholes, strict=True), strict=True))
+    again = iter(attending)
+    for kind in owners:
+        if not isinstance(kind, Recurrent):
+            spec = next(again)
+            made.append(spec._replace(block=block, page=block * spec.row))
+            continue
+        size, whole = at[id(kind)]
+        page = block * attending[0].row if attending else size
+        blocks = 1 + drafts if not caching else 2 + drafts + (_align(kind) > 0)
+        like = (size, kind.recurrent, kind.channels, blocks)  # specs of other shapes are not equal
+        made.append(Spec(kind.layers, kind.label, STATE, 0, block, size, page, whole, blocks, like))
+    return made
+
+
+def _align(kind: Recurrent) -> int:
+    """Tokens between the checkpoints of a state, 0 where it keeps none: then there is no spare block for one either."""
+    if kind.kind == "gated_deltanet":
+        return GDN_ALIGN
+    if kind.kind == "kda":
+        return KIMI_K3_ALIGN if kind.kimi_k3 else 0
+    return 1 if kind.kind == "mamba2" else 0
+
+
+def _state_bytes(kind: Recurrent, workload: Workload, state_dtype: str, tp: int, drafts: int) -> int:
+    """A layer's state on one rank: the convolution in the model's dtype, the recurrent state in its own."""
+    own = workload.state_dtype or state_dtype
+    each = {"fp32": 4, "bf16": 2, "fp16": 2}.get(own or "bf16")
+    if each is None:
+        raise KvcalcError(f"vllm: it keeps no state of {own}", "--state-dtype fp32, bf16 or fp16")
+    if not own:
+        each = 4 if kind.kind == "kda" else pages.model_bytes(workload)
+    drafts = drafts if kind.kind in ("mamba2", "gated_deltanet") else 0
+    return kind.conv_of_a_rank(tp, drafts) * pages.model_bytes(workload) + kind.recurrent // tp * each
+
+
+def _grouped(block: int, made: list[Spec], version: str) -> Plan:
+    """One group where all layers are of one type; else pages of one size, and groups of like size."""
+    specs = tuple(made)
+    if len({(one.form, one.span) for one in specs}) == 1:  # pages of whatever size add up
+        layers = sum(one.layers for one in specs)
+        return Plan(block, specs, (Group(specs[0], layers),), sum(one.layers * one.page for one in specs))
+    largest = max(one.page for one in specs)
+    specs = tuple(_of_one_size(one, largest) for one in specs)
+    buckets: dict[tuple[object, ...], list[Spec]] = {}
+    for one in specs:
+        buckets.setdefault(bucket_of(one), []).append(one)
+    counts = [sum(one.layers for one in bucket) for bucket in buckets.values()]
+    size = min(counts)
+    if version != "0.11.0" and 2 * max(counts) < 3 * size:
+        size = max(counts)
+    groups = []
+    for bucket, count in zip(buckets.values(), counts, strict=True):
+        number = -(-count // size)
+        groups += [Group(bucket[0], len(range(at, count, number))) for at in range(number)]
+    return Plan(block, specs, tuple(groups), max(group.layers for group in groups) * largest)
+
+
+def bucket_of(spec: Spec) -> tuple[object, ...]:
+    """What makes specs equal."""
+    return spec.form, spec.span, spec.block, spec.like, spec.latent
+
+
+def _of_one_size(spec: Spec, page: int) -> Spec:
+    """The same in pages of this size: more tokens to a page where they fill it, else padding."""
+    if spec.page == page:
+        return spec
+    if spec.form != STATE and page % spec.page == 0:
+        return spec._replace(block=spec.block * (page // spec.page), page=page)
+    if spec.latent:
+        raise KvcalcError(f"vllm: pages of {spec.label} cannot be padded, and those of other layers are larger")
+    return spec._replace(page=page)

@@ -1,0 +1,267 @@
+"""What fits: a batch of requests into the bytes that devices have left for a cache, solved exactly.
+
+A request of n tokens fits where the engine admits it and all that come before it on the way: `most` tokens are counted,
+not those that happen to be left at n. The largest context and the largest batch are found by monotone search over exact
+integers: that many fit, and one more does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.analysis import formulas
+from kvcalc.attention.reach import most
+from kvcalc.engines import engine_of
+from kvcalc.engines.settings import version_of
+from kvcalc.memory_budget import Deal, MemoryBudget, deal, memory_budget
+from kvcalc.rows import cache_dtype, weight_dtype
+from kvcalc.storage import cache_bytes
+from kvcalc.workload import MAX_TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from fractions import Fraction
+
+    from kvcalc.engines import Pool
+    from kvcalc.hardware.accelerator import Machine
+    from kvcalc.model import ModelSpec
+    from kvcalc.rows import Row
+    from kvcalc.workload import Workload
+
+    Reserving = Callable[[ModelSpec, Workload], Callable[[int, int], int]]
+
+MAX_BATCH = 10**9
+LEAST_CONTEXT = 1024  # of the frontier
+
+
+class Place(NamedTuple):
+    """Where it is to fit: on a machine, with the engine's own utilization where None, or into `budget` bytes a device.
+
+    `reserve` bytes of a device are set aside.
+    """
+
+    machine: Machine | None = None
+    utilization: Fraction | None = None
+    reserve: int = 0
+    budget: int | None = None
+
+
+class Fit(NamedTuple):
+    """One answer. Context and batch are those asked for, or the largest found, None where there is none.
+
+    `searched` says which were left out: 'context', 'batch', 'both' or ''. `endless`: any context fits. Bytes are of one
+    device; `batch` is of all replicas together.
+    """
+
+    spec: ModelSpec
+    workload: Workload
+    machine: Machine | None
+    deal: Deal
+    budget: MemoryBudget
+    searched: str
+    fits: bool
+    context: int | None
+    batch: int | None
+    reserved: int | None
+    pool: Pool | None
+    endless: bool = False
+
+    @property
+    def free(self) -> int | None:
+        """Bytes of the pool that are left."""
+        return None if self.reserved is None else self.budget.pool - self.reserved
+
+    def row(self) -> Row:
+        """A flat record."""
+        machine, budget, pool = self.machine, self.budget, self.pool
+        return {
+            "model": self.spec.name,
+            "on": machine.label if machine else None,
+            "devices": machine.devices if machine else self.deal.tensor_parallel,
+            "tensor_parallel": self.deal.tensor_parallel,
+            "replicas": self.deal.replicas,
+            "engine": self.workload.engine,
+            "engine_version": version_of(self.workload.engine, self.workload.engine_version) or None,
+            "cache_dtype": cache_dtype(self.spec, self.workload),
+            "weight_dtype": weight_dtype(self.spec, self.workload),
+            "context_tokens": self.context,
+            "batch": self.batch,
+            "fits": self.fits,
+            "largest_context_tokens": self.context if self.searched == "context" else None,
+            "largest_batch": self.batch if self.searched in ("batch", "both") else None,
+            "num_blocks": pool.blocks if pool else None,
+            "pool_tokens": pool.tokens if pool else None,
+            "max_concurrency": pool.concurrency if pool else None,
+            "memory_bytes": budget.memory,
+            "unused_bytes": budget.unused,
+            "reserve_bytes": budget.reserve,
+            "weight_bytes": budget.weights,
+            "pool_bytes": budget.pool,
+            "reserved_bytes": self.reserved,
+            "free_bytes": self.free,
+        }
+
+
+def reserved_bytes(spec: ModelSpec, workload: Workload) -> Callable[[int, int], int]:
+    """Bytes that the workload's engine sets aside on one device, as a function of context and batch.
+
+    An engine that says nothing of its own sets aside the most that the model keeps on the way, an even share a device.
+    """
+    engine = engine_of(workload.engine)
+    quantities = formulas(spec, workload)
+    if engine.reserve is None:
+        quantities["cache_bytes"] = cache_bytes(spec, workload, "n", engine._replace(tokens=most))
+
+    def of(context: int, batch: int) -> int:
+        scope = workload._replace(context_tokens=context, batch=batch).scope()
+        for key in ("encoder_tokens", "cache_bytes", "reserved_bytes"):
+            node = quantities[key]
+            if node is not None:
+                scope[key] = node.evaluate(scope)
+        return scope["reserved_bytes"]
+
+    return of
+
+
+def fit(
+    spec: ModelSpec,
+    workload: Workload,
+    place: Place,
+    context: int | None,
+    batch: int | None,
+    reserving: Reserving = reserved_bytes,
+) -> list[Fit]:
+    """Whether it fits; with one of context and batch None the largest that does; with both the frontier.
+
+    Raises KvcalcError where the engine has no such layers or does not run so.
+    """
+    shares = deal(workload, place.machine)
+    least = workload.shared_prefix_tokens + 1
+    asked = workload._replace(tensor_parallel=shares.tensor_parallel, context_tokens=context or least, batch=batch or 1)
+    asked = _of_its_class(asked, place.machine)
+    asked.check()
+    if place.machine is None:
+        budget = MemoryBudget(place.budget or 0)
+    else:
+        budget = memory_budget(spec, asked, place.machine, place.utilization, place.reserve)
+    solver = _Solver(spec, asked, place, shares, budget, reserving(spec, asked))
+    if context is None and batch is None:
+        return list(solver.frontier())
+    if context is None:
+        return [solver.largest_context(batch or 1)]
+    return [solver.largest_batch(context, "batch") if batch is None else solver.answer(context, batch, "")]
+
+
+def _of_its_class(workload: Workload, machine: Machine | None) -> Workload:
+    """The workload with the class of GPU whose defaults its engine takes, where nobody said which.
+
+    vLLM's get_batch_defaults tells GPUs of 160 GiB and more, and of 70 GiB and more but no A100, from all others.
+    """
+    given = {name for name, _ in workload.engine_options}
+    if machine is None or "gpu_class" in given or "gpu_class" not in engine_of(workload.engine).options:
+        return workload
+    one = machine.accelerator
+    small = one.memory_bytes < 70 << 30 or one.name.startswith("A100")
+    large = one.vendor == "NVIDIA" and one.memory_bytes >= 160 << 30
+    word = "a100" if small else "b200" if large else "h100"
+    return workload._replace(engine_options=(*workload.engine_options, ("gpu_class", word)))
+
+
+def largest(fits: Callable[[int], bool], most_: int) -> int | None:
+    """The largest number that fits, 0 where not even 1 does, None where `most_` does. What fits, less of it fits."""
+    if not fits(1):
+        return 0
+    low, high = 1, 2
+    while high < most_ and fits(high):
+        low, high = high, high * 2
+    if high >= most_:
+        if fits(most_):
+            return None
+        high = most_
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+class _Solver(NamedTuple):
+    """One model, engine and place."""
+
+    spec: ModelSpec
+    workload: Workload
+    place: Place
+    deal: Deal
+    budget: MemoryBudget
+    reserved: Callable[[int, int], int]
+
+    def fits(self, context: int, batch: int) -> bool:
+        """Whether a replica admits this batch: what the others take away leaves enough for one more to start."""
+        whole = self.reserved(context, batch)
+        if whole > self.budget.pool:
+            return False
+        engine = engine_of(self.workload.engine)
+        if engine.pool is None:
+            return True
+        one = self.workload._replace(context_tokens=context, batch=1)
+        left = self.budget.pool - (whole - self.reserved(context, 1))
+        return left > 0 and engine.pool(self.spec, one, left).fits
+
+    def answer(self, context: int | None, batch: int | None, searched: str, *, endless: bool = False) -> Fit:
+        """What there is to say of a context and a batch; `batch` counts all replicas."""
+        found = reserved = None
+        fits = context is not None or endless
+        if context is not None:
+            each = -(-(batch or 1) // self.deal.replicas)
+            reserved = self.reserved(context, each)
+            fits = bool(batch) and self.fits(context, each)
+            engine = engine_of(self.workload.engine)
+            one = self.workload._replace(context_tokens=context, batch=1)
+            if engine.pool is not None and self.budget.pool > 0:
+                found = engine.pool(self.spec, one, self.budget.pool)
+        shown = self.workload._replace(context_tokens=context or 1, batch=batch or 1)
+        return Fit(
+            self.spec,
+            shown,
+            self.place.machine,
+            self.deal,
+            self.budget,
+            searched,
+            fits,
+            context,
+            batch,
+            reserved,
+            found,
+            endless,
+        )
+
+    def largest_batch(self, context: int, searched: str) -> Fit:
+        """The most sequences of a context."""
+        found = largest(lambda batch: self.fits(context, batch), MAX_BATCH)
+        each = MAX_BATCH if found is None else found
+        return self.answer(context, each * self.deal.replicas, searched)
+
+    def largest_context(self, batch: int) -> Fit:
+        """The longest sequences of a batch."""
+        each = -(-batch // self.deal.replicas)
+        prefix = self.workload.shared_prefix_tokens
+        found = largest(lambda own: self.fits(prefix + own, each), MAX_TOKENS - prefix)
+        if found == 0:
+            return self.answer(prefix + 1, batch, "context")._replace(context=None)
+        return self.answer(None if found is None else prefix + found, batch, "context", endless=found is None)
+
+    def frontier(self) -> Iterator[Fit]:
+        """The largest batch at each power of two of the context, up to the model's own limit, as long as one fits."""
+        limit = self.spec.max_position_embeddings or MAX_TOKENS
+        powers = (LEAST_CONTEXT << power for power in range(15))
+        contexts = [context for context in powers if self.workload.shared_prefix_tokens < context < limit]
+        if limit < MAX_TOKENS:
+            contexts.append(limit)
+        shown = False
+        for context in contexts:
+            found = self.largest_batch(context, "both")
+            if not found.batch and shown:
+                return
+            yield found
+            shown = True
+            if not found.batch:
+                return

@@ -1,0 +1,104 @@
+"""What `fit` is asked, in words: places, and a workload whose context and batch may be left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.amounts import parse_amount, parse_percent
+from kvcalc.comparison import cautions
+from kvcalc.errors import KvcalcError
+from kvcalc.fitting import Fit, Place, fit
+from kvcalc.hardware.machine import parse_machines
+from kvcalc.memory_budget import assumed
+from kvcalc.request import Request, parse_request
+from kvcalc.reserving import engine_notes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from fractions import Fraction
+
+    from kvcalc.model import ModelSpec
+
+NOT_COUNTED = "activations, CUDA graphs and fragmentation are not counted: --reserve sets bytes aside for them"
+OWN_RESERVE = {  # of engines whose default for it depends on more than is known here
+    "sglang": "sglang sets aside at least 10 GiB of a large device by default (mem_fraction_static): say --reserve",
+    "tensorrt-llm": "tensorrt-llm takes 0.9 of what is free after the weights by default (free_gpu_memory_fraction): "
+    "say --reserve",
+}
+
+
+class Question(NamedTuple):
+    """A request, and its batch where one was given; its context_tokens is None where none was."""
+
+    request: Request
+    batch: int | None
+
+
+class Fits(NamedTuple):
+    """Answers in the order of engines and places, and what the reader should know about them."""
+
+    answers: tuple[Fit, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def parse_question(options: Mapping[str, str | list[str] | int | None]) -> Question:
+    """Read options by name. Raises KvcalcError where they contradict each other."""
+    request = parse_request(options)
+    return Question(request, request.workload.batch if options.get("batch") is not None else None)
+
+
+def parse_places(on: list[str], budget: str | None, reserve: str | None, utilization: str | None) -> list[Place]:
+    """Read where it is to fit. Raises KvcalcError where nothing says so, or two things do."""
+    if bool(on) == (budget is not None):
+        hint = "--on 8xH100, or --budget 40GiB: bytes for the cache alone"
+        raise KvcalcError("fit needs --on or --budget, and one of them alone", hint)
+    if budget is not None:
+        if reserve is not None or utilization is not None:
+            raise KvcalcError("--budget is what is left for the cache: --reserve and --utilization are of --on")
+        return [Place(budget=_bytes(budget, "--budget", 1))]
+    share = None if utilization is None else _share(utilization)
+    aside = 0 if reserve is None else _bytes(reserve, "--reserve", 0)
+    return [Place(machine, share, aside) for machine in parse_machines(on)]
+
+
+def fits(spec: ModelSpec, question: Question, places: Sequence[Place]) -> Fits:
+    """Every answer: of each engine asked for, in each place."""
+    request = question.request
+    workloads = (request.workload, *request.beside)
+    answers = [
+        one
+        for workload in workloads
+        for place in places
+        for one in fit(spec, workload, place, request.context_tokens, question.batch)
+    ]
+    shown = [one.workload for one in answers if one.context is not None]
+    warnings = cautions(spec, shown) if shown else []
+    notes = list(dict.fromkeys(engine_notes(spec, [one.workload for one in answers])))
+    if any(one.endless for one in answers):
+        notes.append(f"{spec.name}: its cache stops growing: any context fits")
+    if spec.left_out:
+        notes.append(f"{spec.name}: the {spec.left_out} are left out, of the weights too")
+    machines = [one.machine for one in answers if one.machine]
+    if machines:
+        notes += [f"assumed: {assumed(one.workload)}" for one in answers if one.deal.tensor_parallel > 1]
+        notes.append(NOT_COUNTED)
+        notes += [OWN_RESERVE[one.workload.engine] for one in answers if one.workload.engine in OWN_RESERVE]
+        notes += [told for machine in machines for told in machine.cautions]
+    return Fits(tuple(answers), tuple(dict.fromkeys(notes)), tuple(warnings))
+
+
+def _bytes(text: str, where: str, least: int) -> int:
+    amount = parse_amount(text, "bytes", where)
+    if amount.denominator != 1 or not least <= amount <= 10**18:
+        raise KvcalcError(f"{where}: {text!r:.60} is out of range", "40 GiB, 40 GB, or the number of bytes")
+    return int(amount)
+
+
+def _share(text: str) -> Fraction:
+    share = parse_percent(text)
+    if share is None:
+        share = parse_amount(text, "ratio", "--utilization")
+    if not 0 < share <= 1:
+        raise KvcalcError(f"--utilization: {text!r:.60} is no share of the memory", "0.9, or 90%")
+    return share

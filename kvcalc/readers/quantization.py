@@ -1,0 +1,200 @@
+"""A Hugging Face quantization_config: which format the weights of a checkpoint are in, and which modules it leaves.
+
+Nothing a config names is run: its patterns become plain globs, or are told to be not understood. What it leaves in
+part is counted as left whole, so that weights are never counted too small.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from kvcalc.errors import KvcalcError
+
+SKIPS = ("modules_to_not_convert", "ignored_layers", "ignore", "exclude_modules", "llm_int8_skip_modules")
+MODULES = {  # of one layer, by what kvcalc calls them; all of a kind are left, or the kind is left in part
+    "attention": ("self_attn.q_proj", "self_attn.o_proj", "self_attn.kv_b_proj"),
+    "mlp": ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
+    "experts": ("mlp.experts.0.gate_proj", "mlp.experts.0.up_proj", "mlp.experts.0.down_proj"),
+    "shared experts": ("mlp.shared_experts.gate_proj", "mlp.shared_experts.up_proj", "mlp.shared_experts.down_proj"),
+}
+LEFT_ANYWAY = (
+    "self_attn",
+    "mlp.gate",
+    "mlp.router",
+    "mlp.shared_expert_gate",
+    "input_layernorm",
+    "block_sparse_moe.gate",
+)
+ELSEWHERE = re.compile(
+    r"vision|visual|audio|tower|projector|connector|mtp|eh_proj|embed|lm_head|norm|gate$|router|weights_proj"
+)
+ROOTS = ("model.layers.", "model.language_model.layers.", "language_model.model.layers.")
+MAX_CHOICES = 64
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
+
+
+class _NotUnderstoodError(KvcalcError):
+    """What a note says."""
+
+
+def quantization_of(config: dict[str, Any], native: dict[str, Any]) -> dict[str, Any] | None:
+    """The native `quantization` of a config; None where it has none. What is not understood is named in its note."""
+    given = config.get("quantization_config")
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        return {"note": "quantization_config is not a mapping: weights are counted in bf16"}
+    method = _shown(given.get("quant_method") or ("bitsandbytes" if "load_in_4bit" in given else None))
+    try:
+        name = _format(method, given)
+    except _NotUnderstoodError as reason:
+        return {"method": method, "note": f"quantization_config is not understood ({reason}): weights are in bf16"}
+    kept, note = _kept(given, native)
+    if given.get("kv_cache_scheme"):
+        note = f"{note}; " * bool(note) + "kv_cache_scheme is not followed: --dtype says what the cache is"
+    told: dict[str, Any] = {"method": method, "format": name}
+    return {**told, **({"kept": kept} if kept else {}), **({"note": note[:400]} if note else {})}
+
+
+def _shown(word: Any) -> str:  # whatever a file says
+    return word if isinstance(word, str) and _WORD.fullmatch(word) else "unnamed"
+
+
+def _format(method: str, given: dict[str, Any]) -> str:
+    """The name of its format, as --weight-dtype has it."""
+    if method in ("fp8", "fbgemm_fp8"):
+        return _fp8(given.get("weight_block_size"))
+    if method in ("gptq", "awq"):
+        group = given.get("group_size", given.get("q_group_size"))
+        return _groups(given.get("bits", given.get("w_bit")), group, zero=True)
+    if method == "mxfp4":
+        return "mxfp4"
+    if method == "bitsandbytes":
+        if given.get("load_in_8bit") is True:
+            return "int8_tensor"
+        return "nf4_double" if given.get("bnb_4bit_use_double_quant") is True else "nf4"
+    if method == "modelopt":
+        algorithm = str(given.get("quant_algo"))
+        if algorithm in ("FP8", "NVFP4"):
+            return {"FP8": "fp8_tensor", "NVFP4": "nvfp4"}[algorithm]
+        raise _NotUnderstoodError(f"quant_algo {_shown(algorithm)}")
+    if method == "compressed-tensors":
+        return _compressed(given)
+    raise _NotUnderstoodError(f"quant_method {method}")
+
+
+def _fp8(block: Any) -> str:
+    if block is None:
+        return "fp8_tensor"
+    if block == [128, 128]:
+        return "fp8_b128"
+    raise _NotUnderstoodError("weight_block_size other than 128 x 128")
+
+
+def _groups(bits: Any, group: Any, *, zero: bool) -> str:
+    if type(bits) is int and 2 <= bits <= 8 and type(group) is int and 0 < group < 10**6:
+        return f"int{bits}_g{group}{'z' if zero else ''}"
+    raise _NotUnderstoodError("bits or group_size")
+
+
+def _compressed(given: dict[str, Any]) -> str:
+    groups = given.get("config_groups")
+    if not isinstance(groups, dict) or len(groups) != 1:
+        raise _NotUnderstoodError("config_groups other than one")
+    group = next(iter(groups.values()))
+    weights = group.get("weights") if isinstance(group, dict) else None
+    if not isinstance(weights, dict) or group.get("targets") != ["Linear"]:
+        raise _NotUnderstoodError("targets other than Linear")
+    bits, kind, strategy = (weights.get(key) for key in ("num_bits", "type", "strategy"))
+    size = weights.get("group_size")
+    if kind == "float" and bits == 4:
+        if size in (16, 32):
+            return {16: "nvfp4", 32: "mxfp4"}[size]
+        raise _NotUnderstoodError("group_size of 4-bit floats")
+    if bits == 8 and strategy in ("tensor", "channel") and kind in ("float", "int"):
+        return "fp8_tensor" if kind == "float" else "int8_tensor"
+    if kind == "float" and bits == 8 and strategy == "block":
+        return _fp8(weights.get("block_structure"))
+    if kind == "int" and strategy == "group":
+        return _groups(bits, size, zero=weights.get("symmetric") is not True)
+    raise _NotUnderstoodError("weights of this kind")
+
+
+def _kept(given: dict[str, Any], native: dict[str, Any]) -> tuple[list[str], str]:
+    """The kinds that stay as they are, and what is to be said of them."""
+    written = [one for key in SKIPS for one in (given.get(key) or ()) if isinstance(given.get(key), list)]
+    patterns = [one for one in written if isinstance(one, str)]
+    plain = {one for one in patterns if not one.startswith("re:") and "*" not in one}
+    globs = [glob for one in patterns if one not in plain for glob in _globs(one)]
+    strange = [one for one in patterns if one.startswith("re:") and not _globs(one)]
+    kept, partly = [], []
+    for kind, modules in MODULES.items():
+        if "experts" in kind and not _has_experts(native):
+            continue
+        names = [f"{at}.{module}" for at in range(native["num_hidden_layers"]) for module in modules]
+        covered = sum(_covers(plain, globs, name) for name in names)
+        if covered:
+            kept.append(kind)
+        if 0 < covered < len(names):
+            partly.append(kind)
+    strange += [one for one in plain if not _known(one)]
+    told = [f"leaves part of {kind}: counted as left whole" for kind in partly]
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        told.append(f"leaves {ascii(strange[0])[:60]}{more}: not understood, counted as if it did not")
+    return kept, f"quantization_config {'; '.join(told)}" if told else ""
+
+
+def _has_experts(native: dict[str, Any]) -> bool:
+    """Whether a layer has routed experts."""
+    told = [native, *native.get("layers", {}).values()]
+    return any((layer.get("mlp") or {}).get("kind") == "moe" for layer in told)
+
+
+def _globs(pattern: str) -> list[str]:
+    """A pattern as globs: of regular expressions only .*, escaped dots, anchors and one choice of words."""
+    if not pattern.startswith("re:"):
+        return [pattern]
+    text = pattern.removeprefix("re:").removeprefix("^").replace("\\.", ".").replace(".*", "*")
+    text = text[:-1] if text.endswith("$") else f"{text}*"
+    parts = re.split(r"\(([A-Za-z0-9_|]*)\)", text)
+    found = [""]
+    for at, part in enumerate(parts):
+        if not at % 2 and re.search(r"[^A-Za-z0-9_.*-]", part):
+            return []
+        found = [before + choice for before in found for choice in (part.split("|") if at % 2 else [part])]
+        if len(found) > MAX_CHOICES:
+            return []
+    return found
+
+
+class _Name(NamedTuple):
+    """A module's full name and the names of all that hold it."""
+
+    full: str
+
+    def around(self) -> list[str]:
+        steps = self.full.split(".")
+        return [".".join(steps[:at]) for at in range(1, len(steps) + 1)]
+
+
+def _covers(plain: set[str], globs: list[str], module: str) -> bool:
+    """Whether a pattern names this module or one around it, whatever stands before the layers."""
+    for root in ROOTS:
+        around = _Name(root + module).around()
+        if any(name in plain for name in around):
+            return True
+        if any(fnmatchcase(name, glob) for glob in globs for name in around):
+            return True
+    last = {step for step in module.split(".") if not step.isdigit()}
+    return bool(last & plain)  # a bare word, as transformers looks for it
+
+
+def _known(name: str) -> bool:
+    """Whether a plain name is of a module that is counted by kind, or of one that no format holds anyway."""
+    tail = re.sub(r".*layers\.\d+\.?", "", name)
+    known = [module for modules in MODULES.values() for module in modules]
+    inside = any(module == tail or module.startswith(f"{tail}.") or tail in module.split(".") for module in known)
+    return not tail or inside or bool(ELSEWHERE.search(name)) or any(tail.startswith(one) for one in LEFT_ANYWAY)

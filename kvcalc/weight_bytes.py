@@ -1,0 +1,113 @@
+"""Bytes of the weights as a checkpoint stores them: which of them a format holds, and what the rest takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.quantity import Part, Quantity, Total
+from kvcalc.rows import weight_dtype
+from kvcalc.weight_formats import EVERYTHING, WeightFormat, format_of
+from kvcalc.weights import parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.model import ModelSpec
+    from kvcalc.quantity import Node
+    from kvcalc.workload import Workload
+
+MATRICES = {  # of attention, by the names that memories give them; what is not here is left as it is
+    *("q", "k", "v", "o", "kv", "q, k, v", "r, k, v", "r, k, v, g", "k and v", "tied k and v", "out", "in"),
+    *("q down", "q up", "kv down", "kv up", "o of each group", "output gate", "index q", "index k", "RoPE key"),
+    *("u", "z", "x and y"),
+}
+OUTSIDE = {"embedding": "embedding", "position embedding": "positions", "lm_head": "lm_head"}
+FEEDFORWARD = {
+    "MLP": "mlp",
+    "MLP bias": "vectors",
+    "routed experts": "experts",
+    "routed experts' bias": "vectors",
+    "router": "router",
+    "router bias": "vectors",
+    "latent of the experts": "mlp",
+    "shared experts": "shared experts",
+    "shared experts' bias": "vectors",
+    "shared expert gate": "router",
+}
+
+
+class Held(NamedTuple):
+    """So many times the weights of one part: where it stands, and what kind it is.
+
+    `where` is 'attention', 'feedforward', 'embedding', 'lm_head' or 'rest'. `kind` is one of a format's kinds, or
+    'positions', 'router', 'vectors': norms, biases, tables of states, convolutions. `of` is the label of its layers.
+    """
+
+    part: Part
+    where: str
+    kind: str
+    encoder: bool
+    of: str
+
+    def evaluate(self) -> int:
+        """How many these are."""
+        return self.part.times * self.part.node.evaluate({})
+
+
+def held(spec: ModelSpec) -> Iterator[Held]:
+    """Every weight of a model by part; their sum is its parameters."""
+    whole = parameters(spec)
+    for part in whole.parts if isinstance(whole, Total) else ():
+        encoder = part.what.startswith("encoder ")
+        if isinstance(part.node, Quantity):
+            kind = OUTSIDE.get(part.what, "vectors")
+            where = {"embedding": "embedding", "positions": "embedding", "lm_head": "lm_head"}.get(kind, "rest")
+            yield Held(part, where, kind, encoder, part.what)
+            continue
+        for inner in part.node.parts:
+            many = inner._replace(times=part.times * inner.times)
+            if inner.what in FEEDFORWARD:
+                yield Held(many, "feedforward", FEEDFORWARD[inner.what], encoder, part.what)
+            else:
+                yield Held(many, "attention", _kind_in_attention(inner), encoder, part.what)
+
+
+def _kind_in_attention(part: Part) -> str:
+    """A matrix that is counted together with its bias is left as it is: it is never counted too small."""
+    alone = isinstance(part.node, Quantity) and not _is_sum(part.node.formula)
+    return "attention" if part.what in MATRICES and alone else "vectors"
+
+
+def _is_sum(formula: str) -> bool:
+    """Whether it adds outside all parentheses."""
+    depth = 0
+    for letter in formula:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "+" and not depth:
+            return True
+    return False
+
+
+def weight_format(spec: ModelSpec, workload: Workload) -> WeightFormat:
+    """How the weights are stored: as asked, else as the config says, else bf16."""
+    stored, own = format_of(weight_dtype(spec, workload)), spec.quantization
+    if workload.weight_dtype or own is None:
+        return stored
+    return stored._replace(kinds=tuple(kind for kind in stored.kinds if kind not in own.kept))
+
+
+def weight_bytes(spec: ModelSpec, workload: Workload) -> Node:
+    """Bytes of all weights, rounded up once for what the format holds and once for the rest."""
+    stored = weight_format(spec, workload)
+    if stored.kinds == EVERYTHING:
+        return Quantity("", f"ceil_div({stored.bits}*parameters, 8)", {}, stored.source)
+    inside = Total("weights in blocks", tuple(one.part for one in held(spec) if one.kind in stored.kinds))
+    formula = f"ceil_div({stored.bits}*w, {8 * stored.block}) + ceil_div({stored.rest_bits}*(parameters - w), 8)"
+    return Quantity("", formula, {"w": inside}, stored.source)
+
+
+def bytes_of(stored: WeightFormat, kind: str, weights: int) -> int:
+    """Bytes of so many weights of one kind."""
+    if stored.kinds == EVERYTHING or kind in stored.kinds:
+        return -(-stored.bits * weights // (8 * stored.block))
+    return -(-stored.rest_bits * weights // 8)

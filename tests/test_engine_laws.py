@@ -1,0 +1,201 @@
+"""Laws of engines: nothing is under-counted, more is never less, waste adds up; and the command line that asks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import kvcalc
+from builders import heads, mla, model
+from kvcalc.analysis import analyze
+from kvcalc.attention.delta import GatedDelta
+from kvcalc.attention.encoder import Encoder
+from kvcalc.attention.index import Index
+from kvcalc.attention.kda import Kda
+from kvcalc.attention.mamba import Mamba1, Mamba2
+from kvcalc.attention.reach import Chunk, Full, Window
+from kvcalc.attention.rwkv import Rwkv4
+from kvcalc.engines import ENGINES
+from kvcalc.errors import KvcalcError
+from kvcalc.model import Branch, ModelSpec
+from kvcalc.workload import Workload
+from refusals import assert_refused, quickly
+from screens import at_terminal, piped, records
+
+SERVERS = [engine for engine in ENGINES if engine not in ("paper", "transformers")]
+OLD = ("vllm@0.20.0", "vllm@0.11.0")
+HEADS = st.tuples(st.sampled_from((1, 2, 4, 8, 16)), st.sampled_from((64, 128))).map(lambda told: heads(16, *told))
+SPANS = st.sampled_from((1, 7, 128, 1000, 4096))
+REACHES = st.one_of(st.just(Full()), SPANS.map(Window), SPANS.map(Chunk))
+ATTENDING = st.tuples(HEADS, REACHES).map(lambda told: Branch(*told))
+LATENTS = st.just(Branch(mla(16, 512, 64, 128, 128), Full()))
+STATES = st.sampled_from(
+    (
+        Branch(GatedDelta(8, 16, 64, 64, 4), Full()),
+        Branch(Mamba2(16, 64, 128, 1, 4), Full()),
+        Branch(Kda(16, 64, 4, 64), Full()),
+    )
+)
+STORING = st.lists(ATTENDING, min_size=1, max_size=8) | st.lists(LATENTS, min_size=1, max_size=4)
+MODELS = STORING.map(lambda branches: model(*branches))
+HYBRIDS = st.tuples(HEADS.map(lambda memory: Branch(memory, Full())), STATES, STATES).map(lambda told: model(*told))
+TOKENS = st.integers(1, 300_000)
+BATCHES = st.integers(1, 9)
+RANKS = st.sampled_from((1, 2, 4, 8))
+
+
+def asked(engine: str, n: int, batch: int = 1, tp: int = 1) -> Workload:
+    name, _, version = engine.partition("@")
+    ranks = 1 if name in ("llamacpp", "transformers") else tp
+    return Workload(n, engine=name, engine_version=version, batch=batch, tensor_parallel=ranks)
+
+
+def number(spec: ModelSpec, load: Workload, key: str = "reserved_bytes") -> int:
+    found = analyze(spec, load).value(key)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("engine", [*SERVERS, *OLD])
+@given(spec=MODELS, n=TOKENS, batch=BATCHES, tp=RANKS)
+@settings(max_examples=40)
+def test_no_engine_reserves_less_than_the_paper_needs(
+    engine: str, spec: ModelSpec, n: int, batch: int, tp: int
+) -> None:
+    """Of heads and latents in the paper's dtype, whatever their windows."""
+    report = analyze(spec, asked(engine, n, batch, tp))
+    told = [report.value(key) for key in ("paper_bytes", "held_bytes", "reserved_bytes")]
+    paper, held, reserved = (value or 0 for value in told)
+    assert paper <= held <= reserved
+    ratio = report.ratio("waste_ratio")
+    assert ratio is not None
+    assert ratio >= 1
+
+
+@pytest.mark.parametrize("engine", [*SERVERS, *OLD])
+@given(spec=MODELS | HYBRIDS, n=TOKENS, more=TOKENS, batch=BATCHES, tp=RANKS)
+@settings(max_examples=40)
+def test_more_tokens_and_more_sequences_are_never_less(
+    engine: str, spec: ModelSpec, n: int, more: int, batch: int, tp: int
+) -> None:
+    if engine in OLD and any(branch.memory.states() for _, branch in spec.branches()):
+        return  # refused: below
+    few, longer = (number(spec, asked(engine, tokens, batch, tp)) for tokens in (n, n + more))
+    wider = number(spec, asked(engine, n, batch + 1, tp))
+    assert 0 < few <= longer
+    assert few < wider
+
+
+@pytest.mark.parametrize("engine", SERVERS)
+@given(spec=MODELS | HYBRIDS, n=TOKENS, batch=BATCHES, tp=RANKS)
+@settings(max_examples=40)
+def test_waste_is_what_is_reserved_beyond_the_need(engine: str, spec: ModelSpec, n: int, batch: int, tp: int) -> None:
+    report = analyze(spec, asked(engine, n, batch, tp))
+    reserved, paper = (report.value(key) or 0 for key in ("reserved_bytes", "paper_bytes"))
+    assert report.value("waste_bytes") == reserved - paper
+
+
+@given(spec=MODELS, n=TOKENS, batch=BATCHES)
+@settings(max_examples=40)
+def test_a_batch_is_so_many_requests(spec: ModelSpec, n: int, batch: int) -> None:
+    for engine in ("vllm", "sglang", "tensorrt-llm"):
+        assert number(spec, asked(engine, n, batch)) == batch * number(spec, asked(engine, n))
+
+
+def test_where_less_is_stored_than_the_paper_counts() -> None:
+    """States in the model's bf16, index keys in fp8, an encoder's output in place of its keys and values."""
+    hybrid = model(heads(16, 2, 128), GatedDelta(16, 32, 128, 128, 4), GatedDelta(16, 32, 128, 128, 4))
+    loads = [Workload(1, engine="vllm", engine_options=(("enable_prefix_caching", word),)) for word in ("off", "on")]
+    assert analyze(hybrid, loads[0]).value("waste_bytes") != analyze(hybrid, loads[1]).value("waste_bytes")
+    indexed = model(Branch(mla(16, 512, 64, 128, 128), Full()), Branch(Index(4, 128), Full()))
+    for engine in ("vllm", "sglang", "tensorrt-llm"):
+        assert number(indexed, asked(engine, 64)) == 64 * (1152 + 132)
+        assert number(indexed, asked(engine, 64), "paper_bytes") == 64 * (1152 + 256)
+    assert number(indexed, asked("llamacpp", 256)) == 256 * (1152 + 256)
+    crossed = model(heads(16, 16, 64), Branch(heads(16, 16, 64), Encoder()))
+    load = asked("llamacpp", 256)._replace(encoder_tokens=100)
+    assert number(crossed, load) < number(crossed, load, "paper_bytes")
+
+
+@pytest.mark.parametrize("engine", SERVERS)
+def test_layers_that_an_engine_has_not_are_refused_by_name(engine: str) -> None:
+    for branch, told in (
+        (Branch(Rwkv4(64, "relu"), Full()), "RWKV-4"),
+        (Branch(heads(16, 2, 64), Window(8, dilation=2)), "GQA-2 SWA-8/2"),
+        (Branch(Index(4, 128), Full()), "index-128"),
+    ):
+        with pytest.raises(KvcalcError, match=f"{engine}: how it stores {told} layers is not modelled"):
+            analyze(model(heads(16, 2, 64), branch), Workload(9, engine=engine))
+
+
+def test_old_versions_refuse_what_was_not_run_of_them() -> None:
+    state = model(heads(16, 2, 64), Mamba1(64, 16, 4, 4))
+    for engine in OLD:
+        with pytest.raises(KvcalcError, match="Mamba-16 layers is not modelled"):
+            analyze(state, asked(engine, 9))
+    assert number(state, asked("vllm", 9))
+
+
+# ---------------------------------------------------------------- as a user
+
+
+def test_the_table_of_the_readme_is_one_command() -> None:
+    told = records("compare gemma-3-27b --engine paper,llamacpp,vllm@0.11,vllm@0.20,vllm,sglang --context 32k")
+    assert [(row["engine"], row["engine_version"], row["reserved_bytes"], row["held_bytes"]) for row in told] == [
+        ("paper", None, 3120562176, 3120562176),
+        ("llamacpp", "0c1e57098", 3338665984, 3338665984),
+        ("vllm", "0.11.0", 7222067200, 3195535360),
+        ("vllm", "0.20.0", 7222067200, 3195535360),
+        ("vllm", "0.33.0", 11248599040, 3195535360),
+        ("sglang", "0.5.23", 16642998272, 16642998272),
+    ]
+    assert [row["variant"] for row in told] == ["configured"] * 6
+    assert len({row["cache_bytes"] for row in told}) == 1
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_engines_stand_side_by_side(width: int) -> None:
+    text = at_terminal("compare gemma-3-27b --engine paper,vllm,sglang --context 32k", width)
+    assert ("vllm 0.33.0" in text, "reserved" in text, "10.48 GiB" in text) == (True, True, True)
+
+
+def test_options_that_mattered_are_named() -> None:
+    err = quickly("compare", "gemma-3-27b", "--engine", "vllm,llamacpp", "--engine-option", "n_ubatch=1024").err
+    assert "vllm 0.33.0 with block_size=16, max_num_batched_tokens=8192, async_scheduling=on" in err
+    assert "llamacpp 0c1e57098 with n_ubatch=1024, swa_full=off" in err
+    assert "by reading only" in quickly("compare", "gpt2", "--engine", "tensorrt-llm", "--variants", "none").err
+
+
+def test_waste_is_explained_by_name() -> None:
+    text = piped("explain gemma-3-27b reserved_bytes --engine vllm --context 32k --quiet")
+    assert "reserved_bytes = 6 x group of GQA-16 SWA-1024 layers + group of GQA-16 layers" in text
+    assert "waste_bytes = window in flight + rounding + padding = 6978895872 + 7241728 + 1141899264" in text
+    ranks = piped("explain deepseek-v3 reserved_bytes --engine vllm --tp 8 --context 32k --quiet")
+    assert "waste_bytes = repeated on ranks" in ranks
+    (line, *_) = records("explain deepseek-v3 waste_ratio --engine vllm --tp 8 --context 32k --quiet")
+    assert (line["quantity"], line["result"]) == ("waste_ratio", 8.0)
+
+
+def test_block_types_of_llamacpp_are_dtypes_of_the_cache() -> None:
+    (row,) = records("compare llama-3-8b --variants none --engine llamacpp --dtype q8_0 --dtype-v q4_0 -c 32k --quiet")
+    assert row["cache_dtype"] == "q8_0/q4_0"
+    assert row["reserved_bytes"] == row["cache_bytes"] == 32 * 32768 * 1024 * (34 + 18) // 32
+    assert_refused(quickly("compare", "llama-3-8b", "--engine", "vllm", "--dtype", "q8_0"), "no cache of plain q8_0")
+    assert_refused(quickly("compare", "gpt2", "--weight-dtype", "iq4_nl", "--state-dtype", "q8_0"), "q8_0")
+
+
+def test_sweep_has_the_rows_of_compare() -> None:
+    line = "gemma-3-27b --engine vllm,sglang,llamacpp --engine-option n_ubatch=256 --variants none --quiet"
+    swept = records(f"sweep {line} --context 999,32k --batch 3 --tp 1")
+    compared = [row for n in ("999", "32k") for row in records(f"compare {line} --context {n} --batch 3")]
+    for key in ("reserved_bytes", "held_bytes", "waste_ratio", "engine_version", "tensor_parallel"):
+        told = {(row["engine"], row["context_tokens"]): row[key] for row in swept}
+        assert told == {(row["engine"], row["context_tokens"]): row[key] for row in compared}, key
+
+
+def test_a_variant_that_an_engine_has_not_is_left_out_and_said() -> None:
+    result = quickly("compare", "gemma-3-27b", "--engine", "vllm", "--variants", "mla,mqa", "-f", "json")
+    assert result.code == 0
+    assert "mla is left out: vllm: how it stores MLA-512+64 SWA-1024 layers is not modelled" in result.err
+    assert kvcalc.load("gemma-3-27b").attention in result.out
