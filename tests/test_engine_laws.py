@@ -199,3 +199,10 @@ def test_a_variant_that_an_engine_has_not_is_left_out_and_said() -> None:
     assert result.code == 0
     assert "mla is left out: vllm: how it stores MLA-512+64 SWA-1024 layers is not modelled" in result.err
     assert kvcalc.load("gemma-3-27b").attention in result.out
+
+
+def test_a_version_that_is_not_modelled_is_refused_in_python_too() -> None:
+    with pytest.raises(KvcalcError, match=r"vllm of version '0.1' is not modelled"):
+        analyze(kvcalc.load("gpt2"), Workload(1, engine="vllm", engine_version="0.1"))
+    with pytest.raises(KvcalcError, match="tensor_parallel: 0 is not a whole number from 1"):
+        analyze(kvcalc.load("gpt2"), Workload(1, tensor_parallel=0))
