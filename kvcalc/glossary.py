@@ -57,4 +57,5 @@ MEANINGS = {
     "reserved_bytes": "bytes on one device that the engine sets aside to admit the batch; all sequences",
     "held_bytes": "bytes on one device that the batch holds, at most, in steady decode; all sequences",
     "waste_ratio": "reserved_bytes divided by the cache's even share of a device, as papers count it; no unit",
+    "engine_options": "the engine's options as given, name=value by commas; null where all are its defaults",
 }

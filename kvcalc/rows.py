@@ -75,6 +75,7 @@ def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
         "mtp": "on" if spec.predicted > 1 else "off" if spec.mtp else None,
         "engine_version": version_of(workload.engine, workload.engine_version) or None,
         "tensor_parallel": workload.tensor_parallel,
+        "engine_options": ",".join(f"{name}={value}" for name, value in workload.engine_options) or None,
     }
 
 
@@ -160,6 +161,7 @@ KEYS = (
     "reserved_bytes",
     "held_bytes",
     "waste_ratio",
+    "engine_options",
 )
 
 # What a row is about, what was asked of it, and what came out: every key is one of the three.
@@ -182,6 +184,7 @@ ASKED = (
     "mtp",
     "engine_version",
     "tensor_parallel",
+    "engine_options",
 )
 RESULTS = tuple(key for key in KEYS if key not in LABELS and key not in ASKED)
 RATIOS = {  # one result over another

@@ -24,6 +24,7 @@ WORDS: dict[str, dict[str, Any]] = {
     "engine": {"enum": [*ENGINES]},
     "mtp": {"enum": ["on", "off", None]},
     "engine_version": {"type": ["string", "null"]},
+    "engine_options": {"type": ["string", "null"]},
     "tensor_parallel": {"type": "integer", "minimum": 1},
 }
 

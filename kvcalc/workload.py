@@ -99,6 +99,13 @@ class Workload(NamedTuple):
             from kvcalc.weight_formats import parse_weight_dtype
 
             parse_weight_dtype(self.weight_dtype, "weight_dtype")
+        if self.engine_version:
+            from kvcalc.engines import engine_of
+
+            known_versions = engine_of(self.engine).versions
+            if self.engine_version not in known_versions:
+                message = f"engine_version: {self.engine} of version {self.engine_version!r:.60} is not modelled"
+                raise KvcalcError(message, f"known: {', '.join(known_versions) or 'none'}")
         if k >= n:
             raise KvcalcError(f"--cached {k} leaves no new token in --context {n}")
         if k and not self.kv_cache:

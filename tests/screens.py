@@ -50,7 +50,7 @@ CONTRACT = [
     "kv_cache",
 ]
 TEXTS = {"model", "variant", "attention", "cache_dtype", "kv_cache", "weight_dtype", "mla_decode", "mla_prefill"}
-TEXTS |= {"engine", "mtp", "engine_version"}
+TEXTS |= {"engine", "mtp", "engine_version", "engine_options"}
 FRACTIONS = {"cache_ratio", "decode_intensity", "waste_ratio"}
 SUFFIXES = {"json": "json", "jsonl": "jsonl", "csv": "csv", "tsv": "tsv", "md": "markdown", "txt": "table"}
 COMMANDS = ("compare deepseek-v3", "show gemma-3-27b", "explain mixtral-8x7b-v0.1", "list")

@@ -153,4 +153,4 @@ def test_percentages_for_people() -> None:
 
 def test_every_metric_has_a_unit() -> None:
     assert {kind_of(metric) for metric in METRICS} == {"bytes", "FLOPs", "elements", "parameters", "tokens", "ratio"}
-    assert [metric for metric in METRICS if kind_of(metric) == "ratio"] == ["decode_intensity"]
+    assert [metric for metric in METRICS if kind_of(metric) == "ratio"] == ["decode_intensity", "waste_ratio"]

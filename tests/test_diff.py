@@ -59,6 +59,7 @@ CONTRACT = [
     "mtp",
     "engine_version",
     "tensor_parallel",
+    "engine_options",
     "old",
     "new",
     "difference",
@@ -178,7 +179,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "mtp": {"mtp": "on"},
     "tensor_parallel": {"tensor_parallel": 2},
 }
-FOLLOWS = {"prompt_tokens", "engine_version"}  # from the context and what is cached; it is the engine's
+FOLLOWS = {"prompt_tokens", "engine_version", "engine_options"}  # from what is cached; of an engine
 
 
 def test_a_number_depends_on_what_is_said_and_on_nothing_else() -> None:

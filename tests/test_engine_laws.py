@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +24,9 @@ from kvcalc.model import Branch, ModelSpec
 from kvcalc.workload import Workload
 from refusals import assert_refused, quickly
 from screens import at_terminal, piped, records
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SERVERS = [engine for engine in ENGINES if engine not in ("paper", "transformers")]
 OLD = ("vllm@0.20.0", "vllm@0.11.0")
@@ -199,3 +204,21 @@ def test_a_variant_that_an_engine_has_not_is_left_out_and_said() -> None:
     assert result.code == 0
     assert "mla is left out: vllm: how it stores MLA-512+64 SWA-1024 layers is not modelled" in result.err
     assert kvcalc.load("gemma-3-27b").attention in result.out
+
+
+def test_a_version_that_is_not_modelled_is_refused_in_python_too() -> None:
+    with pytest.raises(KvcalcError, match=r"vllm of version '0.1' is not modelled"):
+        analyze(kvcalc.load("gpt2"), Workload(1, engine="vllm", engine_version="0.1"))
+    with pytest.raises(KvcalcError, match="tensor_parallel: 0 is not a whole number from 1"):
+        analyze(kvcalc.load("gpt2"), Workload(1, tensor_parallel=0))
+
+
+def test_rows_of_an_engine_are_a_baseline(tmp_path: Path) -> None:
+    """A row says all that was asked of it: engine, version, devices and options."""
+    path = str(tmp_path / "rows.json")
+    options = ["--engine-option", "max_num_batched_tokens=2048", "--engine-option", "block_size=32"]
+    result = quickly("compare", "gemma-3-27b", "--engine", "vllm@0.20,vllm", "--tp", "2", *options, "-o", path, "-q")
+    assert (result.code, result.err) == (0, "")
+    (row, _) = records("compare gemma-3-27b --engine vllm@0.20,vllm --tp 2 --quiet", *options)
+    assert row["engine_options"] == "max_num_batched_tokens=2048,block_size=32"
+    assert records(f"diff --baseline {path}") == []

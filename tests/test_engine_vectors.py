@@ -61,6 +61,40 @@ def asked(engine: str, row: dict[str, Any], options: dict[str, str], **more: Any
     return Workload(row.get("n", 1), engine=engine, tensor_parallel=row.get("tp", 1), engine_options=pairs, **more)
 
 
+# One request of 32,768 tokens: vLLM of today, SGLang, llama.cpp; 0: refused. SGLang's is a token's bytes times tokens,
+# rounded down, and one slot of states.
+TABLE = {
+    "meta-llama--Meta-Llama-3.1-8B": (4294967296, 4294967296, 4294967296),
+    "mistralai--Mistral-7B-v0.1": (2686451712, 4294967296, 4294967296),
+    "deepseek-ai--DeepSeek-V3.2": (2566520832, 2566520832, 2814377984),
+    "google--gemma-3-27b-text": (11248599040, 16642998272, 3338665984),
+    "google--gemma-3n-E4B-text": (822607872, 2348810240, 301989888),
+    "openai--gpt-oss-20b": (1211498496, 1449551462, 824180736),
+    "meta-llama--Llama-4-Scout-text": (5234491392, 5476083302, 2894069760),
+    "Qwen--Qwen3-Next-80B-A3B": (934281216, 882573312, 884342784),
+    "ai21labs--Jamba-v0.1": (555745280, 0, 554303488),
+    "ibm-granite--granite-4.0-h-small": (778567680, 689690624, 691515392),
+    "moonshotai--Kimi-Linear-48B-A3B": (371589120, 307658752, 309133312),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_one_request_side_by_side(name: str) -> None:
+    for engine, told in zip(("vllm", "sglang", "llamacpp"), TABLE[name], strict=True):
+        load = Workload(32768, engine=engine)
+        if told:
+            assert analyze(spec_of(name), load).value("reserved_bytes") == told, engine
+        else:
+            with pytest.raises(KvcalcError, match="is not modelled"):
+                analyze(spec_of(name), load)
+
+
+def test_whisper_reserves_for_the_longest_input() -> None:
+    report = analyze(spec_of("openai--whisper-large-v3"), Workload(448, engine="vllm"))
+    assert report.value("reserved_bytes") == 1415577600
+    assert report.value("held_bytes") == (28 + 94) * 2621440
+
+
 # ---------------------------------------------------------------- vLLM
 
 

@@ -100,7 +100,7 @@ def test_every_whole_number_of_a_row_can_be_explained() -> None:
         "model", "variant", "attention", "layers", "context_tokens", "batch", "cache_dtype", "cache_ratio",
         "prompt_tokens", "cached_tokens", "kv_cache", "weight_dtype", "mla_decode", "mla_prefill",
         "shared_prefix_tokens", "generate_tokens", "state_dtype", "encoder_tokens", "engine", "mtp",
-        "engine_version", "tensor_parallel",
+        "engine_version", "tensor_parallel", "engine_options",
     }  # fmt: skip
     for key in KEYS:
         if key not in told:

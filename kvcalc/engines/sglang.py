@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kvcalc.engines import Settings
     from kvcalc.engines.layers import Kind
     from kvcalc.model import ModelSpec
+    from kvcalc.quantity import Symbols
     from kvcalc.workload import Workload
 
 SOURCE = "SGLang 0.5.23, pool_configurator.py: _compute_cell_size"
@@ -147,23 +148,19 @@ def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
     chosen = settings(workload)
     slots = slots_of(layers_of(spec, "sglang"), spec.name, workload, chosen, spec.state_dtype)
     reaches = {branch.label.removesuffix(" shared"): branch.reach for _, branch in spec.branches()}
-    above, below = slots.ratio
     full = Quantity("tokens of whole pages", "ceil_div(n, page_size)*page_size", {"page_size": slots.page}, SOURCE)
-    parts, steps = [], []
+    parts, steps, fractions = [], [], []
     for cell in slots.cells:
         needed = kept(reaches[cell.label])
-        windowed = reaches[cell.label].kind in (WINDOW, CHUNK)
-        tokens = EVERY if windowed else needed
-        slot = full
         if cell.span:
-            numbers = {"W": cell.span, "page_size": slots.page, "share": above, "of": below}
-            tokens = Quantity("window's share", "max(share*n//of, min(n, W))", numbers, SOURCE_WINDOW)
-            slot = tokens._replace(
-                formula="max(share*(ceil_div(n, page_size)*page_size)//of, min(ceil_div(n, page_size)*page_size, W))"
-            )
-        parts.append(
-            Part(cell.layers, f"{cell.label} layer", Quantity("", "B*row*slots", {"row": cell.row, "slots": slot}))
-        )
+            tokens, slot = _share(EVERY, cell, slots), _share(full, cell, slots)
+            part, fraction = _windows(cell, slots, full, slot)
+            parts.append(part)
+            fractions.append(fraction)
+        else:
+            windowed = reaches[cell.label].kind in (WINDOW, CHUNK)
+            tokens, slot = EVERY if windowed else needed, full
+            parts.append(_part(cell, slot))
         steps.append(Step(cell.layers, cell.label, cell.whole_row, cell.row, needed, tokens, slot))
     for cell in slots.states:
         one = Quantity("states", "1", {}, SOURCE_STATE)
@@ -177,7 +174,28 @@ def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
     names += ["hybrid_swa"] if any(reach.kind in (WINDOW, CHUNK) for reach in reaches.values()) else []
     names += ["swa_full_tokens_ratio"] if honoured else []
     settled = {**chosen, "page_size": slots.page, "hybrid_swa": "on" if honoured else "off"}
-    return Reserve(reserved, reserved, waste(steps, workload.tensor_parallel), told(settled, *names))
+    padding = Total("padding", tuple(fractions)) if fractions else None
+    wasted = waste(steps, workload.tensor_parallel, padding)
+    return Reserve(reserved, reserved, wasted, told(settled, *names))
+
+
+def _share(tokens: Quantity, cell: Cell, slots: Slots) -> Quantity:
+    """Slots of the windows' pool to so many of full layers; at least those that the window needs."""
+    above, below = slots.ratio
+    numbers: Symbols = {"tokens": tokens, "share": above, "of": below, "W": cell.span}
+    return Quantity("window's share", "max(share*tokens//of, min(tokens, W))", numbers, SOURCE_WINDOW)
+
+
+def _windows(cell: Cell, slots: Slots, tokens: Quantity, share: Quantity) -> tuple[Part, Part]:
+    """Bytes of like layers with windows, and what of them are fractions of a slot: a token's bytes are not rounded."""
+    above, below = slots.ratio
+    row = cell.layers * cell.row
+    numbers: Symbols = {"tokens": tokens, "share": above, "of": below, "W": cell.span, "row": row}
+    formula = "B*max(row*share*tokens//of, row*min(tokens, W))"
+    all_layers = Quantity("", formula, numbers, SOURCE_WINDOW)
+    name = f"all {cell.layers} {cell.label} layers"
+    inner: Symbols = {"bytes": all_layers, "row": row, "slots": share}
+    return Part(1, name, all_layers), Part(1, name, Quantity("", "bytes - B*row*slots", inner))
 
 
 def _part(cell: Cell, slots: Quantity) -> Part:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.analysis import analyze
 from kvcalc.difference import COMPARED, Diff, Pair, Side, diff_rows
+from kvcalc.engines.settings import parse_pairs
 from kvcalc.errors import ConfigError, FileError, KvcalcError
 from kvcalc.readers import bundle
 from kvcalc.readers.history import shown
@@ -210,7 +211,7 @@ def _asked(data: Any) -> _Asked:
         if value is not None and (type(value) not in (int, float) or not abs(value) < LARGEST):
             raise KvcalcError(f"{key}: {_brief(value)} is not a number")
     given = {key: data[key] for key in ("variant", *ASKED) if data.get(key) is not None}
-    for key in ("variant", "cache_dtype", "kv_cache", *_WORDS):
+    for key in ("variant", "cache_dtype", "kv_cache", "engine_options", *_WORDS):
         if not isinstance(given.get(key, ""), str):
             raise KvcalcError(f"{key}: {_brief(given[key])} is not text")
     if given.get("kv_cache", "on") not in ("on", "off"):
@@ -221,6 +222,7 @@ def _asked(data: Any) -> _Asked:
     k, v = (parts[0], parts[1]) if len(parts) > 1 else ("", "")
     workload = Workload(
         **{key: given[key] for key in (*_WHOLE, *_WORDS) if key in given},
+        engine_options=parse_pairs(given["engine_options"].split(",")) if given.get("engine_options") else (),
         kv_cache=given.get("kv_cache") != "off",
         dtype=parts[-1],
         dtype_k=k,

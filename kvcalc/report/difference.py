@@ -33,6 +33,7 @@ SETTING = {
     "engine": "engine",
     "engine_version": "version",
     "tensor_parallel": "devices",
+    "engine_options": "options",
     "mtp": "prediction layers",
 }
 USUAL = {
