@@ -34,7 +34,7 @@ def test_the_parts_are_all_parameters_and_each_has_a_kind(name: str) -> None:
     assert left < value(spec, "parameters", Workload(1)) / 300, "no matrix is taken for a vector"
 
 
-# Per-layer embeddings, gates by blocks, LoRAs: what no format is known to hold is left at 16 bits, never counted too small.
+# Per-layer embeddings, gates by blocks, LoRAs: what no format is known to hold is left at 16 bits, never too small.
 OF_THEIR_OWN = {"gemma-3n-e4b", "recurrentgemma-2b", "rwkv-4-169m", "whisper-large-v3", "zamba2-2.7b"}
 
 
