@@ -46,7 +46,8 @@ class Extra(NamedTuple):
     `work_per_token` counts FLOPs; `constants` are the symbols of both beside d, the hidden size. `at_head`: it stands
     before lm_head, and runs for the tokens whose logits are made. `library_once`: FLOPs that the Transformers library's
     own code spends on it instead, once a call; '' where it does as said. `crosses`: it stands behind cross attention,
-    and is passed over where that has nothing to read.
+    and is passed over where that has nothing to read. `library_parameters`: what that library allots for it beyond its
+    parameters.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Extra(NamedTuple):
     at_head: bool = False
     library_once: str = ""
     crosses: bool = False
+    library_parameters: str = ""
 
 
 class Layer(NamedTuple):

@@ -380,15 +380,16 @@ def _extras(document: Document, file: LayerFile, hidden_size: int, place: Place)
     found = []
     for at, extra in enumerate(file.extras):
         symbols = {**extra.symbols, "d": hidden_size}
-        once = extra.library_once or ""
+        once, allotted = extra.library_once or "", extra.library_parameters or ""
         for field, formula in (("parameters", extra.parameters), ("work_per_token", extra.work_per_token)):
             evaluated(document, (*place, "extras", at, field), formula, symbols)
-        if once:
-            evaluated(document, (*place, "extras", at, "library_once"), once, symbols)
+        for field, formula in (("library_once", once), ("library_parameters", allotted)):
+            if formula:
+                evaluated(document, (*place, "extras", at, field), formula, symbols)
         constants = tuple(extra.symbols.items())
         source = extra.source or OWN
         told = (extra.name, extra.parameters, extra.work_per_token, constants, source)
-        found.append(Extra(*told, extra.at_head, once, extra.crosses))
+        found.append(Extra(*told, extra.at_head, once, extra.crosses, allotted))
     return tuple(found)
 
 

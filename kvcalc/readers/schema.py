@@ -64,6 +64,9 @@ class ExtraFile(Strict):
     library_once: Expression | None = Field(
         None, description="FLOPs that the Transformers library spends on it instead, once a call"
     )
+    library_parameters: Expression | None = Field(
+        None, description="parameters that the Transformers library allots for it beyond its own"
+    )
 
 
 def _made(kinds: dict[str, tuple[str, str]], kind: str, base: type[Strict]) -> type[Strict]:

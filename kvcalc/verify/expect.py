@@ -63,11 +63,21 @@ def expect(spec: ModelSpec, tokens: int, encoder_tokens: int = 0) -> Expectation
     return Expectation(
         tokens,
         encoder_tokens,
-        report.value("parameters") or 0,
+        (report.value("parameters") or 0) + allotted(spec),
         report.value("cache_elements") or 0,
         _by_layer(spec, report.scope),
         None if chunkwise else counted(spec, prefill),
         counted(spec, step),
+    )
+
+
+def allotted(spec: ModelSpec) -> int:
+    """Parameters that the library allots beyond the model's own."""
+    inside = [(group.layers, extra) for group in spec.groups for extra in group.layer.extras]
+    return sum(
+        layers * Quantity("", extra.library_parameters, {**dict(extra.constants), "d": spec.hidden_size}).evaluate({})
+        for layers, extra in (*inside, *((1, extra) for extra in spec.extras))
+        if extra.library_parameters
     )
 
 

@@ -110,7 +110,8 @@ FAMILIES: dict[str, Family] = {
                         "name": "router-to-zero-experts",
                         "parameters": "d*Z",
                         "work_per_token": "2*d*Z",
-                        "symbols": {"Z": field("zero_expert_num")},
+                        "library_parameters": "2*d*d_e*Z",
+                        "symbols": {"Z": field("zero_expert_num"), "d_e": field("moe_intermediate_size")},
                         "source": SOURCE_LONGCAT,
                     },
                     {
