@@ -38,7 +38,7 @@ def test_a_sample_of_the_census_holds(record: dict[str, Any]) -> None:
     assert expected.cache_elements == record["cache_elements"]
     assert sum(expected.by_layer.values()) == record["cache_elements"]
     if expected.prefill_flops is not None:
-        assert expected.prefill_flops == record["prefill_flops"]
+        assert record["prefill_flops"] in (None, expected.prefill_flops)
     assert record["decode_flops"] in (None, expected.decode_flops)
 
 
