@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kvcalc.attention.memory import Memory
     from kvcalc.attention.reach import Reach
     from kvcalc.feedforward import FeedForward
-    from kvcalc.rope import Rope
+    from kvcalc.rotary import Rope
     from kvcalc.weight_formats import Quantization
 
 

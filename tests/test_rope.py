@@ -16,7 +16,8 @@ from builders import from_config, mla, model
 from builders import heads as heads_of
 from kvcalc.attention.reach import Chunk, Full, Window
 from kvcalc.model import Branch
-from kvcalc.rope import Rope, Scaling, frequencies, least_base, scaled, supported_tokens, supports
+from kvcalc.rope import frequencies, least_base, scaled, supported_tokens, supports
+from kvcalc.rotary import Rope, Scaling
 from refusals import LLAMA, assert_refused, quickly, write
 
 # arXiv:2405.14591 Table 2 and kexue.fm/archives/10122, by a finer grid and every m tested: the least base for d = 128.

@@ -17,7 +17,8 @@ from kvcalc.formula import parse
 from kvcalc.model import Branch, EncoderSpec, Extra, Layer, LayerGroup, ModelSpec
 from kvcalc.readers.complaint import first_error
 from kvcalc.readers.schema import CustomFile, DenseFile, HeadsFile, LayerFile, ModelFile
-from kvcalc.rope import Rope, Scaling, usable
+from kvcalc.rope import usable
+from kvcalc.rotary import Rope, Scaling
 from kvcalc.weight_formats import Quantization, parse_weight_dtype
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 from kvcalc.attention.kinds import FEEDFORWARDS, MEMORIES, REACHES, class_of
 from kvcalc.model import Branch, EncoderSpec, Extra, Layer, LayerGroup, ModelSpec, runs
-from kvcalc.rope import Rope, Scaling
+from kvcalc.rotary import Rope, Scaling
 from kvcalc.weight_formats import Quantization
 
 SELDOM = (

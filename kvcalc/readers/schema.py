@@ -46,7 +46,7 @@ Expression = Annotated[
 class Strict(BaseModel):
     """No coercion, no unknown field."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class ExtraFile(Strict):
