@@ -105,6 +105,7 @@ MEANINGS = {
     "W": "sliding_window",
     "C": "attention_chunk_size",
     "delta": "dilation",
+    "C_r": "attn_res_block_size, layers whose outputs are summed up into one",
     "W_l": "library_window, which the Transformers library runs",
     "d_ff": "intermediate_size",
     "E": "num_experts",

@@ -54,7 +54,8 @@ class Dense(NamedTuple):
 class Experts(NamedTuple):
     """E routed experts of width d_e, k of them a token, a router, and shared experts of d_s in all.
 
-    `latent_size`: routed experts read and write d_l elements, between two projections that all have (LatentMoE).
+    `latent_size`: routed experts read and write d_l elements, between two projections that all have (LatentMoE);
+    `latent_norm`: what they wrote is normed before the second.
     `matrix_router`: the router is a matrix of d by E; where it is not, it stands among a layer's extras.
     `runs_all`: the Transformers library runs every expert on every token, as no server does.
     """
@@ -69,6 +70,7 @@ class Experts(NamedTuple):
     expert_bias: bool = False
     router_bias: bool = False
     latent_size: int = 0
+    latent_norm: bool = False
     matrix_router: bool = True
     runs_all: bool = False
     kind: str = "moe"
@@ -124,7 +126,7 @@ class Experts(NamedTuple):
         if self.matrix_router:
             parts.append(Weights("router", "d*E"))
         if self.latent_size:
-            parts.append(Weights("latent of the experts", "2*d*d_l"))
+            parts.append(Weights("latent of the experts", "2*d*d_l + d_l" if self.latent_norm else "2*d*d_l"))
         if self.router_bias:
             parts.append(Weights("router bias", "E"))
         if self.shared_intermediate_size:

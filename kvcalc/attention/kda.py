@@ -20,6 +20,7 @@ class Kda(NamedTuple):
     head_dim: Annotated[int, "d_h, elements of a head"]
     conv_kernel: Annotated[int, "columns K_c of the convolution"]
     gate_rank: Annotated[int, "rank R of the decay's and the output gate's projections; 0: one matrix each"] = 0
+    full_output_gate: Annotated[bool, "one matrix makes the output gate, whatever the decay's rank"] = False
     kind: str = "kda"
 
     @property
@@ -59,8 +60,12 @@ class Kda(NamedTuple):
         )
 
     @property
-    def _gate(self) -> str:
+    def _decay(self) -> str:
         return "R*(d + n_h*d_h)" if self.gate_rank else "d*n_h*d_h"
+
+    @property
+    def _gate(self) -> str:
+        return "d*n_h*d_h" if self.full_output_gate else self._decay
 
     def work(self, mode: str) -> tuple[Work, ...]:
         """Three products with the state; the chunkwise form does the same by larger matmuls."""
@@ -70,7 +75,7 @@ class Kda(NamedTuple):
             Work("state read-out", "token", "2*n_h*d_h*d_h", SOURCE, mixes=True, runs="chunks, elementwise"),
             Work("q, k, v", "token", "2*d*3*n_h*d_h", SOURCE),
             Work("conv", "token", "2*K_c*3*n_h*d_h", SOURCE, runs="padded"),
-            Work("decay", "token", f"2*{self._gate}", SOURCE),
+            Work("decay", "token", f"2*{self._decay}", SOURCE),
             Work("beta", "token", "2*d*n_h", SOURCE),
             Work("output gate", "token", f"2*{self._gate}", SOURCE),
             Work("o", "token", "2*n_h*d_h*d", SOURCE),
@@ -81,7 +86,7 @@ class Kda(NamedTuple):
         return (
             Weights("q, k, v", "d*3*n_h*d_h"),
             Weights("conv", "K_c*3*n_h*d_h"),
-            Weights("decay", f"{self._gate} + n_h*d_h + n_h"),
+            Weights("decay", f"{self._decay} + n_h*d_h + n_h"),
             Weights("beta", "d*n_h"),
             Weights("output gate", self._gate),
             Weights("output norm", "d_h"),

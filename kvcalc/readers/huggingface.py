@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kvcalc.errors import did_you_mean
 from kvcalc.formula import parse
 from kvcalc.readers import crossed
-from kvcalc.readers.families import ALIASES, REFUSED, families
+from kvcalc.readers.families import ALIASES, REFUSED, WRAPPERS, families
 from kvcalc.readers.families.words import Field, When
 from kvcalc.readers.fields import Fields
 from kvcalc.readers.quantization import quantization_of
@@ -40,10 +40,10 @@ def library_types() -> list[str]:
 
 @lru_cache(maxsize=8)
 def library_facts(model_type: str) -> Any:
-    """Class defaults and aliases of a model type; None where the library does not know it."""
+    """Class defaults and aliases of a model type; None where neither the library nor we know it."""
     start = f"{json.dumps(model_type)}: "
     line = next((line for line in _library() if line.startswith(start)), None)
-    return None if line is None else json.loads(line[len(start) :].rstrip(","))
+    return WRAPPERS.get(model_type) if line is None else json.loads(line[len(start) :].rstrip(","))
 
 
 class LanguageModel(NamedTuple):

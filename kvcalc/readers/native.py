@@ -371,6 +371,7 @@ class _Stack:
             expert_bias=mlp.expert_bias,
             router_bias=mlp.router_bias,
             latent_size=mlp.latent_size or 0,
+            latent_norm=mlp.latent_norm,
             matrix_router=mlp.matrix_router,
             runs_all=mlp.runs_all,
         )

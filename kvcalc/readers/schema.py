@@ -183,6 +183,7 @@ class MoeFile(Strict):
     expert_bias: bool = Field(default=False, description="biases in the routed experts")
     router_bias: bool = Field(default=False, description="a bias on the router")
     latent_size: Size | None = Field(None, description="width that routed experts read, where it is not hidden_size")
+    latent_norm: bool = Field(default=False, description="a norm on what routed experts wrote in that width")
     matrix_router: bool = Field(default=True, description="false: the router is no matrix, and stands in extras")
     runs_all: bool = Field(default=False, description="the Transformers library runs every expert on every token")
 

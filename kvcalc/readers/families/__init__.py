@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kvcalc.readers.families.words import Family
@@ -34,6 +34,11 @@ ROOMS = (
 
 # Types that publishers write and the library has under another name, with the same fields.
 ALIASES = {"kimi_k2": "deepseek_v3", "minimax_m3": "minimax_m3_vl_text"}
+
+# Types that publishers write around a language model and the library does not have: what it says of those it has.
+WRAPPERS: dict[str, dict[str, Any]] = {
+    "kimi_k3": {"text": ["text_config"], "text_type": "kimi_linear", "left_out": "vision tower and projector"},
+}
 
 # Types of the library that are refused, and what of them is not modelled.
 REFUSED = {

@@ -11,6 +11,7 @@ from kvcalc.readers.families.words import (
     DEEPSEEK_MOE,
     GATED,
     HEADS,
+    LAYERS,
     MLA,
     MOE,
     OPTIONAL_HEAD_DIM,
@@ -53,15 +54,37 @@ def olmo_layers(fields: Fields) -> list[str]:
     return by_words("layer_types", lambda i, n: "attention" if i % 4 == 3 or i == n - 1 < 3 else "state")(fields)
 
 
-def kimi_state(fields: Fields) -> dict[str, Any]:
-    """What linear_attn_config says wins over the fields beside it."""
+# Before each mixer and each MLP, and once behind the last layer, a learned query attends over the sums of the blocks
+# of layers so far, of C_r layers each: layer i, from 0, reads ceil(i/C_r) + 1 sums, and then floor(i/C_r) + 2, the last
+# layer's reader ceil(L/C_r) + 1. Summed over all: 4*L + 1 and twice the floors, with floor(L/C_r) whole blocks.
+RESIDUALS = {
+    "name": "attention-residuals",
+    "parameters": "4*d*L + 2*d",
+    "work_per_token": "4*d*(4*L + 1 + (L//C_r)*(2*L - C_r*(L//C_r + 1)))",
+    "symbols": {**LAYERS, "C_r": field("attn_res_block_size")},
+    "source": "Attention Residuals (arXiv:2603.15031), by blocks; vLLM 0.33, vllm/models/kimi_k3/nvidia/model.py",
+}
+
+
+def kimi_fields(fields: Fields) -> dict[str, Any]:
+    """What linear_attn_config says wins over the fields beside it. The rest is Kimi-K3's."""
     told = fields.mapping("linear_attn_config")
     names = {
         "linear_head_dim": "head_dim",
         "linear_num_heads": "num_heads",
         "linear_conv_kernel_dim": "short_conv_kernel_size",
     }
-    return {f"kda_{name}": told.get(inner, fields.number(name)) for name, inner in names.items()}
+    gate = told.get("use_full_rank_gate", False)
+    if not isinstance(gate, bool):
+        raise fields.error("linear_attn_config", f"use_full_rank_gate: {gate!r} is not true or false")
+    latent = fields.optional("routed_expert_hidden_size")
+    return {
+        **{f"kda_{name}": told.get(inner, fields.number(name)) for name, inner in names.items()},
+        "full_gate": gate,
+        "latent": latent or None,
+        "latent_norm": bool(latent) and fields.flag("latent_moe_use_norm"),
+        "residuals": bool(fields.optional("attn_res_block_size")),  # null: plain ones
+    }
 
 
 def kimi_layers(fields: Fields) -> list[str]:
@@ -178,9 +201,8 @@ FAMILIES: dict[str, Family] = {
         ),
     ),
     "kimi_linear": Family(
-        UNTIED,
-        refused=("mla_use_output_gate", "latent_moe_use_norm"),  # Kimi-K3: gated MLA, experts of a latent, and more
-        derive=kimi_state,
+        {**UNTIED, "extras": [When("residuals", RESIDUALS)]},
+        derive=kimi_fields,
         layers=crossed(kimi_layers, kimi_experts),
         kinds=kinds_of(
             {
@@ -189,10 +211,15 @@ FAMILIES: dict[str, Family] = {
                 "head_dim": field("kda_linear_head_dim"),
                 "conv_kernel": field("kda_linear_conv_kernel_dim"),
                 "gate_rank": field("kda_linear_head_dim"),
+                "full_output_gate": When("full_gate", True),
             },
-            MLA,
+            {**MLA, "output_gate": When("mla_use_output_gate", "hidden")},
             dense=GATED,
-            moe=DEEPSEEK_MOE,
+            moe={
+                **DEEPSEEK_MOE,
+                "latent_size": field("latent", or_absent=True),
+                "latent_norm": When("latent_norm", True),
+            },
         ),
     ),
     "bailing_hybrid": Family(
