@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from kvcalc.errors import FormulaError as FormulaError
     from kvcalc.errors import KvcalcError as KvcalcError
     from kvcalc.explanation import explain as explain
+    from kvcalc.figures.curves import plot as plot
+    from kvcalc.figures.figure import Figure as Figure
+    from kvcalc.figures.roofs import plot_roofline as plot_roofline
     from kvcalc.findings import Finding as Finding
     from kvcalc.fitting import Fit as Fit
     from kvcalc.fitting import Place as Place
@@ -98,6 +101,9 @@ _HOMES = {
     "kvcalc.engines": ("ENGINES",),
     "kvcalc.errors": ("ConfigError", "FormulaError", "KvcalcError"),
     "kvcalc.explanation": ("explain",),
+    "kvcalc.figures.curves": ("plot",),
+    "kvcalc.figures.figure": ("Figure",),
+    "kvcalc.figures.roofs": ("plot_roofline",),
     "kvcalc.findings": ("Finding",),
     "kvcalc.fitting": ("Fit", "Place", "fit"),
     "kvcalc.grid": ("Grid", "parse_grid", "parse_sizes"),

@@ -138,7 +138,7 @@ def fit(
     shares = deal(workload, place.machine)
     least = workload.shared_prefix_tokens + 1
     asked = workload._replace(tensor_parallel=shares.tensor_parallel, context_tokens=context or least, batch=batch or 1)
-    asked = _of_its_class(asked, place.machine)
+    asked = of_its_class(asked, place.machine)
     asked.check()
     if place.machine is None:
         budget = MemoryBudget(place.budget or 0)
@@ -152,7 +152,7 @@ def fit(
     return [solver.largest_batch(context, "batch") if batch is None else solver.answer(context, batch, "")]
 
 
-def _of_its_class(workload: Workload, machine: Machine | None) -> Workload:
+def of_its_class(workload: Workload, machine: Machine | None) -> Workload:
     """The workload with the class of GPU whose defaults its engine takes, where nobody said which.
 
     vLLM's get_batch_defaults tells GPUs of 160 GiB and more, and of 70 GiB and more but no A100, from all others.

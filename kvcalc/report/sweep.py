@@ -10,7 +10,7 @@ from kvcalc.report.units import bytes_binary, count, decimal, ratio, tokens
 from kvcalc.rows import ASKED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kvcalc.rows import Row, Value
     from kvcalc.sweeping import Sweep
@@ -56,7 +56,7 @@ def sweep_table(sweep: Sweep) -> Table:
         for header, key, write, rank in SHOWN
         if any(row[key] is not None for row in rows) and (reserves or key not in RESERVED)
     ]
-    return Table(_title(rows[0], varying), tuple(columns))
+    return Table(common(rows[0], varying), tuple(columns))
 
 
 def _header(key: str) -> str:
@@ -67,7 +67,7 @@ def _cell(value: Value) -> str:
     return count(value) if isinstance(value, int) else "" if value is None else str(value)
 
 
-def _title(first: Row, varying: list[str]) -> str:
+def common(first: Row, varying: Sequence[str]) -> str:
     """What holds for every row, the usual left out as `compare` does."""
     told = {
         "model": str(first["model"]),

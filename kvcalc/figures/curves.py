@@ -1,0 +1,204 @@
+"""Results against a size, as `sweep` computes them, and the room for a cache on a machine, as `fit` does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.comparison import CONTEXTS_DIFFER
+from kvcalc.errors import KvcalcError
+from kvcalc.figures.figure import MAX_POINTS, MAX_SERIES, Figure, Point, Series
+from kvcalc.figures.room import Curve, bands_of
+from kvcalc.figures.words import ON_ONE_DEVICE, X_AXES, labels, titles, x_axis, y_axis, y_key
+from kvcalc.fitting import of_its_class
+from kvcalc.grid import Grid, parse_sizes
+from kvcalc.memory_budget import deal
+from kvcalc.sweeping import Asked, Plan, Sweep, sweep
+from kvcalc.variants import default_variants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kvcalc.grid import Setting
+    from kvcalc.hardware.accelerator import Machine
+    from kvcalc.model import ModelSpec
+    from kvcalc.rows import Row
+    from kvcalc.variants import Variant
+
+UNLIMITED_TOKENS = 131_072  # how far a model is drawn that says no limit
+MOST_SEQUENCES = 256
+MOST_DEVICES = 8
+ON_A_MACHINE = ("cache_bytes", *ON_ONE_DEVICE)
+
+
+def plot(
+    specs: Sequence[ModelSpec],
+    grid: Grid,
+    variants: Sequence[Variant] | None = None,
+    x: str = "context",
+    y: str | None = None,
+    machine: Machine | None = None,
+) -> Figure:
+    """The figure of a result `y`, a key of the rows, against `x`: context, batch or tp.
+
+    Where the grid leaves x out, it is powers of two: contexts up to each model's own limit, up to 256 sequences or 8
+    devices. `variants` None: all that make sense of one model that is asked one thing. `y` None: cache_bytes, or what
+    is reserved on one device where that differs. Raises KvcalcError where y is unknown, or there are more series or
+    points than a picture shows.
+    """
+    settings = [_on(setting, machine) for setting in grid.settings]
+    key = y_key(y) if y else _usual(settings, x)
+    if machine is not None and key not in ON_A_MACHINE:
+        raise KvcalcError(f"--on draws the room for a cache, and --y {key} is none", f"--y {', '.join(ON_A_MACHINE)}")
+    if variants is None:
+        variants = default_variants(specs[0]) if len(specs) == 1 and _asks_one(settings, x) else ()
+    swept = [_swept(spec, specs, settings, variants, x, machine) for spec in specs]
+    notes = list(dict.fromkeys(note for one in swept for note in one.notes if note != CONTEXTS_DIFFER))
+    warnings = [warning for one in swept for warning in one.warnings]
+    length = sum(one.length for one in swept)
+    if length > MAX_POINTS:
+        raise KvcalcError(f"{length:,} points are too many for a plot, {MAX_POINTS:,} at most", "take a larger step")
+    x_key = X_AXES[x][0]
+    curves = [curve for one in swept for curve in _curves(one, x_key, notes)]
+    if len(curves) > MAX_SERIES:
+        hint = "fewer --variants or models, or one value of each option"
+        raise KvcalcError(f"{len(curves)} series are more than one can tell apart, {MAX_SERIES} at most", hint)
+    rows = [curve.rows[0] for curve in curves]
+    derived = [x_key, *(["prompt_tokens", "encoder_tokens"] if x == "context" else [])]
+    bands, told = bands_of(curves, key, x_key, machine) if machine else ([], [])
+    series = _series(labels(rows, derived), curves, x_key, key)
+    values = [point.y for one in series for point in one.points]
+    axis = y_axis(key, [*values, *(y for band in bands for _, *ends in band.points for y in ends)])
+    shared = [*derived, *(["tensor_parallel"] if machine else [])]
+    title, subtitle = titles(f"{axis.title} against {X_AXES[x][1]}", rows, shared)
+    if axis.log or any(values):
+        series, zeros = _above_zero(series, axis.log)
+        told += zeros
+    if machine is not None:
+        subtitle += f", weights {rows[0]['weight_dtype']}, on {machine.label}"
+        notes += machine.cautions
+    if not any(one.points for one in series):
+        raise KvcalcError(f"--y {key}: these models and options have none", "--y cache_bytes")
+    drawn = tuple(one for one in series if one.points)
+    sizes = [point.x for one in drawn for point in one.points]
+    return Figure(
+        title, subtitle, x_axis(x, sizes), axis, drawn, tuple(bands), notes=(*notes, *told, *_under(drawn)),
+        warnings=tuple(warnings),
+    )  # fmt: skip
+
+
+def _usual(settings: Sequence[Setting], x: str) -> str:
+    """What is drawn where nobody says: the cache, or what is reserved where an engine or a share of devices says so."""
+    reserves = any(setting.workload.engine not in ("paper", "transformers") for setting in settings)
+    return "reserved_bytes" if reserves or x == "tp" else "cache_bytes"
+
+
+def _asks_one(settings: Sequence[Setting], x: str) -> bool:
+    """Whether everything but x has one value."""
+    kept = {setting.workload._replace(tensor_parallel=1) if x == "tp" else setting.workload for setting in settings}
+    contexts, batches = settings[0].contexts or (0,), settings[0].batches
+    return len(kept) == 1 and (x == "context" or len(contexts) == 1) and (x == "batch" or len(batches) == 1)
+
+
+def _on(setting: Setting, machine: Machine | None) -> Setting:
+    """The setting as it runs on a machine, as `fit` has it: the devices of one replica, the class of GPU."""
+    if machine is None:
+        return setting
+    shared = deal(setting.workload, machine).tensor_parallel
+    return setting._replace(workload=of_its_class(setting.workload._replace(tensor_parallel=shared), machine))
+
+
+def _swept(
+    spec: ModelSpec,
+    specs: Sequence[ModelSpec],
+    settings: Sequence[Setting],
+    variants: Sequence[Variant],
+    x: str,
+    machine: Machine | None,
+) -> Sweep:
+    """The sweep of one model over its own range. Ratios among several models are to the first one."""
+    made = sweep([spec], Grid(tuple(_ranged(spec, settings, x, machine))), variants)
+    if len(specs) == 1:
+        return made
+    return made._replace(plans=tuple(_beside(plan, specs[0]) for plan in made.plans))
+
+
+def _beside(plan: Plan, first: ModelSpec) -> Plan:
+    return plan._replace(reference=Asked(first, plan.asked.contexts))
+
+
+def _ranged(spec: ModelSpec, settings: Sequence[Setting], x: str, machine: Machine | None) -> Iterator[Setting]:
+    """The settings with a range of x where they have none."""
+    for setting in settings:
+        if x == "context" and setting.contexts is None:
+            yield setting._replace(contexts=_powers(spec, setting.workload.shared_prefix_tokens))
+        elif x == "batch" and setting.batches == (1,):
+            yield setting._replace(batches=tuple(1 << power for power in range(MOST_SEQUENCES.bit_length())))
+        elif x == "tp" and len({one.workload.tensor_parallel for one in settings}) == 1:
+            most = machine.devices if machine else MOST_DEVICES
+            for devices in (1 << power for power in range(most.bit_length())):
+                if most % devices == 0:
+                    yield setting._replace(workload=setting.workload._replace(tensor_parallel=devices))
+        else:
+            yield setting
+
+
+def _powers(spec: ModelSpec, prefix: int) -> tuple[int, ...]:
+    """Contexts up to the model's own limit, which is the last of them."""
+    limit = max(spec.max_position_embeddings or UNLIMITED_TOKENS, prefix + 1)
+    least = 1024 if limit >= 8192 else max(1, limit // 64)
+    sizes = parse_sizes(f"{min(least, limit)}:{limit}:x2", "--context")
+    return tuple(n for n in sizes if n > prefix)
+
+
+def _curves(swept: Sweep, x_key: str, notes: list[str]) -> Iterator[Curve]:
+    """The rows of a sweep, together where only x differs; what an engine cannot run of a variant is noted."""
+    found: dict[object, tuple[Plan, list[Row]]] = {}
+    for at, plan in enumerate(swept.plans):
+        apart = at if x_key != "tensor_parallel" else plan.workload._replace(tensor_parallel=1, engine_options=())
+        try:
+            rows = list(swept._replace(plans=(plan,)).rows())
+        except KvcalcError as error:
+            if plan.variant == "configured":
+                raise
+            notes.append(f"{plan.asked.spec.name}: {plan.variant} is left out: {error.message}")
+            continue
+        for row in rows:
+            others = tuple(row[key] for key in ("context_tokens", "batch") if key != x_key)
+            found.setdefault((plan.variant, apart, others), (plan, []))[1].append(row)
+    for plan, rows in found.values():
+        yield Curve(plan.asked.spec, plan.workload, tuple(sorted(rows, key=lambda row: float(row[x_key] or 0))))
+
+
+def _series(names: Sequence[str], curves: Sequence[Curve], x_key: str, key: str) -> list[Series]:
+    """The numbers as they are in the rows; no two series of one name."""
+    made: dict[str, Series] = {}
+    for name, curve in zip(names, curves, strict=True):
+        label, number = name, 2
+        while label in made:
+            label, number = f"{name} ({number})", number + 1
+        pairs = ((row[x_key], row[key]) for row in curve.rows)
+        points = [Point(x, y) for x, y in pairs if isinstance(x, int) and isinstance(y, int | float)]
+        made[label] = Series(label, tuple(points))
+    return list(made.values())
+
+
+def _above_zero(series: Sequence[Series], log: int) -> tuple[list[Series], list[str]]:
+    """On a logarithmic axis there is no 0; what is not there is told."""
+    if not log:
+        return list(series), []
+    kept = [one._replace(points=tuple(point for point in one.points if point.y > 0)) for one in series]
+    told = [
+        f"{had.label}: 0 is not drawn on a logarithmic axis"
+        for had, has in zip(series, kept, strict=True)
+        if had != has
+    ]
+    return kept, told  # fmt: skip
+
+
+def _under(series: Sequence[Series]) -> Iterator[str]:
+    """Series that lie under another, having the same numbers."""
+    seen: dict[tuple[Point, ...], str] = {}
+    for one in series:
+        first = seen.setdefault(one.points, one.label)
+        if first != one.label:
+            yield f"{one.label} has the numbers of {first}, and lies on it"

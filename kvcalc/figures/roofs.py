@@ -1,0 +1,126 @@
+"""The roofline of a machine, with the decode step and the prefill of each model on it.
+
+A phase stands at its FLOPs a byte and at the FLOPs a second of its least time, as `show --on` has them. The roof is the
+bandwidth times the intensity, up to the dense peak of a dtype in play.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.analysis import analyze
+from kvcalc.comparison import cautions, with_variants
+from kvcalc.errors import KvcalcError
+from kvcalc.figures.figure import MAX_POINTS, MAX_SERIES, Axis, Figure, Point, Roof, Series
+from kvcalc.figures.words import labels, size, titles
+from kvcalc.report.roofline import duration
+from kvcalc.report.units import bytes_binary, decimal
+from kvcalc.roofline import least_times
+from kvcalc.rows import row
+from kvcalc.variants import default_variants
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvcalc.analysis import Report
+    from kvcalc.grid import Grid, Setting
+    from kvcalc.hardware.accelerator import Machine
+    from kvcalc.model import ModelSpec
+    from kvcalc.roofline import Bound
+    from kvcalc.rows import Row
+    from kvcalc.variants import Variant
+
+X = Axis("intensity", "intensity", "FLOPs/byte", 10)
+Y = Axis("flops_per_second", "attainable FLOP/s", "FLOP/s", 10)
+
+
+def plot_roofline(
+    specs: Sequence[ModelSpec], grid: Grid, machine: Machine, variants: Sequence[Variant] | None = None
+) -> Figure:
+    """The figure of each model's phases under the machine's roofs; batches, else contexts, are points of one series.
+
+    `variants` None: all that make sense of one model that is asked one thing. Raises KvcalcError where there are more
+    series or points than a picture shows.
+    """
+    if variants is None:
+        alone = len(specs) == 1 and len(grid.settings) == 1 and grid.size == len(grid.settings[0].batches)
+        variants = default_variants(specs[0]) if alone else ()
+    notes: dict[str, None] = {}
+    warnings: list[str] = []
+    runs: list[list[Report]] = []
+    if grid.size * len(specs) * (len(variants) + 1) > MAX_POINTS:
+        raise KvcalcError(f"more than {MAX_POINTS:,} points are too many for a plot", "take a larger step")
+    for spec in specs:
+        models, told = with_variants(spec, variants)
+        notes.update(dict.fromkeys(told))
+        warnings += cautions(spec, [request.of(spec) for setting in grid.settings for request in setting.requests()])
+        runs += [run for model, name in models for setting in grid.settings for run in _runs(model, name, setting)]
+    if len(runs) > MAX_SERIES:
+        hint = "fewer --variants or models, or one value of each option"
+        raise KvcalcError(f"{len(runs)} series are more than one can tell apart, {MAX_SERIES} at most", hint)
+    rows = [_row(run[0]) for run in runs]
+    fixed = [
+        key for key in ("batch", "context_tokens") if any(len({_row(one)[key] for one in run}) > 1 for run in runs)
+    ]
+    fixed += ["prompt_tokens", "encoder_tokens"] if "context_tokens" in fixed else []
+    bounds = [[least_times(report, machine) for report in run] for run in runs]
+    series = tuple(
+        Series(label, tuple(_points(run, told)))
+        for label, run, told in zip(labels(rows, fixed), runs, bounds, strict=True)
+    )
+    title, subtitle = titles(f"roofline on {machine.label}", rows, fixed)
+    weights = {str(told["weight_dtype"]) for told in rows}
+    subtitle += f", weights {weights.pop()}" if len(weights) == 1 else ""
+    every = [bound for run in bounds for pair in run for bound in pair]
+    return Figure(
+        title, subtitle, X, Y, series, roofs=_roofs(every, series, machine), notes=(*notes, *machine.cautions),
+        warnings=tuple(warnings),
+    )  # fmt: skip
+
+
+def _runs(spec: ModelSpec, name: str, setting: Setting) -> list[list[Report]]:
+    """Reports that make one series each: of all batches, or of all contexts where there is one batch."""
+    reports = [analyze(spec, request.of(spec), name) for request in setting.requests()]
+    across = len(setting.batches)
+    return [reports[at : at + across] for at in range(0, len(reports), across)] if across > 1 else [reports]
+
+
+def _row(report: Report) -> Row:
+    return row(report, report)
+
+
+def _points(run: Sequence[Report], bounds: Sequence[tuple[Bound, Bound]]) -> list[Point]:
+    points = []
+    for phase in (0, 1):
+        for report, pair in zip(run, bounds, strict=True):
+            bound, workload = pair[phase], report.workload
+            if not bound.intensity or not bound.seconds:
+                continue
+            told = (
+                ("phase", bound.phase),
+                ("context", f"{size(workload.context_tokens)} tokens"),
+                ("batch", f"{workload.batch:,}"),
+                ("FLOPs", decimal(bound.flops)),
+                ("bytes", bytes_binary(round(bound.bytes))),
+                ("least time", duration(bound.seconds)),
+                ("bound by", bound.bound_by),
+            )
+            points.append(Point(bound.intensity, bound.flops / bound.seconds, bound.phase, told))
+    return points
+
+
+def _roofs(bounds: Sequence[Bound], series: Sequence[Series], machine: Machine) -> tuple[Roof, ...]:
+    """One for each dense peak that something runs at, from the lowest intensity drawn to the highest."""
+    rates = dict(machine.accelerator.peaks)
+    used = {piece.peak: rates[piece.peak] for bound in bounds for piece in bound.pieces if piece.flops}
+    bandwidth = machine.devices * machine.accelerator.bandwidth_bytes_per_second
+    ridges = {peak: machine.devices * rate / bandwidth for peak, rate in used.items()}
+    reached = [point.x for one in series for point in one.points] + [*ridges.values()]
+    low, high = min(reached) / 2, max(reached) * 2
+    return tuple(
+        Roof(
+            f"{peak} peak {decimal(rate * machine.devices)}FLOP/s, ridge {decimal(ridges[peak])}",
+            ((low, low * bandwidth), (ridges[peak], rate * machine.devices), (high, rate * machine.devices)),
+        )
+        for peak, rate in sorted(used.items(), key=lambda told: told[1])
+    )

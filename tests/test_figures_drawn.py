@@ -1,0 +1,131 @@
+"""Figures as data and as charts: their numbers are those of sweep, fit and show, and no text is an instruction."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import kvcalc
+from kvcalc.figures.figure import MAX_SERIES
+from kvcalc.report.chart import SHAPES, chart
+from kvcalc.roofline import least_times
+
+MACHINE = kvcalc.parse_machine("8xH100")
+
+
+def models(*names: str) -> list[kvcalc.ModelSpec]:
+    return [kvcalc.load(name) for name in names]
+
+
+@pytest.mark.parametrize("y", ["cache_bytes", "decode_core_flops", "decode_intensity", "prefill_model_flops"])
+def test_a_series_has_the_numbers_of_sweep(y: str) -> None:
+    grid = kvcalc.parse_grid({"context": "1k:128k:x4", "dtype": "bf16,fp8"})
+    figure = kvcalc.plot(models("llama-3.1-8b", "gemma-3-27b"), grid, y=y)
+    rows = list(kvcalc.sweep(models("llama-3.1-8b", "gemma-3-27b"), grid).rows())
+    assert [(point.x, point.y) for _, point in figure.points] == [(row["context_tokens"], row[y]) for row in rows]
+    assert all(type(point.y) is type(rows[0][y]) for _, point in figure.points)
+
+
+def test_ratios_among_models_are_to_the_first() -> None:
+    grid = kvcalc.parse_grid({"context": "1k:8k:x2"})
+    specs = models("llama-3.1-8b", "gemma-3-27b")
+    figure = kvcalc.plot(specs, grid, y="cache_ratio")
+    assert [point.y for _, point in figure.points] == [row["cache_ratio"] for row in kvcalc.sweep(specs, grid).rows()]
+
+
+def test_by_default_one_model_shows_its_variants_up_to_its_own_limit() -> None:
+    (spec,) = models("deepseek-v2")
+    figure = kvcalc.plot([spec], kvcalc.parse_grid({}))
+    compared = kvcalc.compare([spec], kvcalc.parse_request({"context": str(spec.max_position_embeddings)}), None)
+    last = [series.points[-1] for series in figure.series]
+    assert {point.x for point in last} == {spec.max_position_embeddings}
+    assert [point.y for point in last] == [row["cache_bytes"] for row in compared.rows()]
+
+
+@pytest.mark.parametrize("engine", ["paper", "vllm", "sglang"])
+@pytest.mark.parametrize("name", ["llama-3.1-70b", "gemma-3-27b"])
+def test_the_room_is_what_fit_leaves_for_the_cache(name: str, engine: str) -> None:
+    (spec,) = models(name)
+    figure = kvcalc.plot([spec], kvcalc.parse_grid({"engine": engine}), (), y="reserved_bytes", machine=MACHINE)
+    question = kvcalc.parse_question({"engine": engine, "batch": 1})
+    (answer,) = kvcalc.fits(spec, question, [kvcalc.Place(MACHINE)]).answers
+    room = answer.budget.pool
+    assert {(low, high) for band in figure.bands for _, low, high in band.points} == {(room, room)}
+    (configured, *_) = figure.series
+    most = spec.max_position_embeddings if answer.context is None else answer.context
+    assert all((point.y <= room) == (point.x <= most) for point in configured.points)
+
+
+def test_a_variant_that_an_engine_does_not_run_is_left_out_and_told() -> None:
+    figure = kvcalc.plot(models("gemma-3-27b"), kvcalc.parse_grid({"engine": "sglang"}))
+    assert "mla" not in [series.label for series in figure.series]
+    assert any("mla is left out: sglang: how it stores" in note for note in figure.notes)
+
+
+def test_a_roofline_has_the_least_times() -> None:
+    (spec,) = models("deepseek-v3")
+    figure = kvcalc.plot_roofline([spec], kvcalc.parse_grid({"batch": "1,8,64"}), MACHINE, ())
+    want = []
+    for phase in (0, 1):
+        for batch in (1, 8, 64):
+            report = kvcalc.analyze(spec, kvcalc.Workload(32768, batch=batch))
+            bound = least_times(report, MACHINE)[phase]
+            want.append((bound.intensity, bound.flops / bound.seconds, bound.phase))
+    (series,) = figure.series
+    assert [(point.x, point.y, point.group) for point in series.points] == want
+    bandwidth = 8 * MACHINE.accelerator.bandwidth_bytes_per_second
+    highest = max(y for roof in figure.roofs for _, y in roof.points)
+    for point in series.points:  # none is above its roof
+        assert point.y <= min(point.x * bandwidth, highest) * (1 + 1e-12)
+
+
+def test_a_chart_holds_the_numbers_and_nothing_that_is_no_json() -> None:
+    figure = kvcalc.plot(models("deepseek-v2"), kvcalc.parse_grid({}), machine=MACHINE)
+    for dark in (False, True):
+        spec = chart(figure, dark)
+        assert json.loads(json.dumps(spec)) == spec
+        values = spec["data"]["values"]
+        assert [(row["series"], row["x"], row["y"]) for row in values] == [
+            (series.label, point.x, point.y) for series, point in figure.points
+        ]
+
+
+def test_what_marks_a_series_is_its_own() -> None:
+    assert len(set(SHAPES)) == MAX_SERIES == len(SHAPES)
+    grid = kvcalc.parse_grid({"dtype": "bf16,fp8", "batch": "1:64:x2"})
+    spec = chart(kvcalc.plot(models("llama-3.1-8b"), grid))
+    looks = [layer["encoding"] for layer in spec["layer"] if "shape" in layer["encoding"]]
+    scale = looks[0]["shape"]["scale"]
+    assert len(set(scale["domain"])) == len(set(scale["range"])) == 14
+    colors, dashes = looks[0]["color"]["scale"]["range"], {row["series"]: row["dash"] for row in spec["data"]["values"]}
+    told = {(color, str(dashes[name])) for name, color in zip(scale["domain"], colors, strict=True)}
+    assert len(told) == 14  # a line alone tells too
+
+
+def test_a_hostile_name_is_data() -> None:
+    hostile = "</script><img src=x onerror=alert(1)>' + datum.x + '\x1b[31m"
+    spec = chart(kvcalc.plot([models("gpt2")[0]._replace(name=hostile), *models("opt-125m")], kvcalc.parse_grid({})))
+
+    def expressions(node: object) -> list[str]:
+        if isinstance(node, dict):
+            own = [str(node[key]) for key in ("labelExpr", "filter", "test", "expr", "calculate") if key in node]
+            return own + [found for key, value in node.items() if key != "values" for found in expressions(value)]
+        return [found for value in node for found in expressions(value)] if isinstance(node, list) else []
+
+    assert expressions(spec)
+    assert not any("alert" in found for found in expressions(spec))
+
+
+@pytest.mark.parametrize(
+    "options, y, told",
+    [
+        ({}, "cache_byte", "did you mean cache_bytes"),
+        ({"context": "1:100000:1"}, None, "points are too many"),
+        ({"batch": "1:15:1"}, None, "15 series are more than one can tell apart"),
+        ({}, "answer_core_flops", "have none"),
+    ],
+)
+def test_what_no_picture_shows_is_refused(options: dict[str, str], y: str | None, told: str) -> None:
+    with pytest.raises(kvcalc.KvcalcError, match=told):
+        kvcalc.plot(models("llama-3.1-8b"), kvcalc.parse_grid(options), y=y)
