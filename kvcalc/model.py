@@ -106,7 +106,7 @@ class ModelSpec(NamedTuple):
     what cross attention reads unless the workload asks for another, None where it follows the context; without an
     `encoder` that is another model's output, a vision tower's say. `mtp` are the layers that predict later tokens,
     unless they run; `predicted` counts the tokens whose logits a step makes. `left_out` names what the file holds and
-    is not counted.
+    is not counted. `architecture` is the class that a config names, by which servers choose; '' where none is named.
     """
 
     name: str
@@ -132,6 +132,7 @@ class ModelSpec(NamedTuple):
     predicted: int = 1
     rope: Rope | None = None
     quantization: Quantization | None = None
+    architecture: str = ""
 
     @property
     def layers(self) -> int:

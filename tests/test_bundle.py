@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from builders import from_config, records, value
+from kvcalc.engines.sglang_slots import models
 from kvcalc.errors import KvcalcError
 from kvcalc.readers import bundle
 from kvcalc.readers.load import load_all, read_source
@@ -86,10 +87,25 @@ def test_a_llama_takes_at_most_thirteen_lines() -> None:
 
 @pytest.mark.parametrize("record", records("models.jsonl"), ids=lambda record: record["name"])
 def test_bundled_models_are_their_published_configs(record: dict[str, Any]) -> None:
-    """The native file gives what the published config.json gives, but for its name and source."""
+    """The native file gives what the published config.json gives, but for its name and source.
+
+    It says the architecture where a server's choice hangs on it.
+    """
     name = BUNDLED_AS.get(record["name"], record["name"])
     published = from_config(record["config"], name)
-    assert load_all(name)[0]._replace(source="") == published
+    spec = load_all(name)[0]
+    assert spec.architecture in ("", published.architecture)
+    assert spec._replace(source="", architecture=published.architecture) == published
+
+
+def test_what_a_server_chooses_by_is_said() -> None:
+    """Every bundled model whose published config names an architecture of SGLang's list names it too."""
+    listed = models()
+    for record in records("models.jsonl"):
+        named = record["config"].get("architectures", [""])[0]
+        if named in listed["windows"]:
+            assert load_all(BUNDLED_AS.get(record["name"], record["name"]))[0].architecture == named
+    assert load_all("gpt-oss-20b")[0].architecture in listed["windows"]
 
 
 @pytest.mark.parametrize(("name", "parameters"), PARAMETERS.items())

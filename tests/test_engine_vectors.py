@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import kvcalc
 from builders import from_config, records
 from kvcalc.analysis import analyze
-from kvcalc.engines import llamacpp, sglang, tensorrt_llm, vllm, vllm_pages, vllm_plan
+from kvcalc.engines import llamacpp, sglang, sglang_slots, tensorrt_llm, vllm, vllm_pages, vllm_plan
 from kvcalc.engines.layers import CROSS, Kind, KvHeads, Recurrent, Vector, layers_of
 from kvcalc.engines.settings import settings
 from kvcalc.errors import KvcalcError
@@ -133,7 +134,7 @@ def test_vllm_of_old(version: str) -> None:
         kinds = [
             kind._replace(query_heads=0)
             for kind in layers_of(spec_of(row["model"]), "vllm")
-            if not isinstance(kind, Recurrent)
+            if isinstance(kind, KvHeads | Vector)
         ]
         load = asked("vllm", row, {"max_num_batched_tokens": str(row["batched"])}, engine_version=version)
         chosen = settings(load)
@@ -179,7 +180,7 @@ def test_sglang(row: dict[str, Any]) -> None:
     """Bytes of a token and of a state, and what 40 and 80 GiB become."""
     spec, load = spec_of(row["model"]), asked("sglang", row, {}, dtype=row["dtype"])
     chosen = settings(load)
-    slots = sglang.slots_of(layers_of(spec, "sglang"), spec.name, load, chosen, spec.state_dtype)
+    slots = sglang_slots.slots_of(layers_of(spec, "sglang"), spec.architecture, load, chosen, spec.state_dtype)
     assert (float(slots.cell_size()), slots.page) == (row["cell"], row["page"])
     assert slots.state_bytes == (row["state"] or 0)
     for gib, (tokens, windows, states) in row["pools"].items():
@@ -200,7 +201,7 @@ def test_sglang_buffers() -> None:
     for row in rows("sglang-buffers"):
         dtype = {"bfloat16": "bf16", "float8_e4m3fn": "fp8"}[row["dtype"]]
         load = Workload(1, engine="sglang", dtype=dtype, engine_options=(("page_size", str(row["page"])),))
-        slots = sglang.slots_of(kinds[row["pool"]], "", load, settings(load))
+        slots = sglang_slots.slots_of(kinds[row["pool"]], "", load, settings(load))
         assert sglang.buffer_bytes(slots, row["size"]) == row["bytes"], row
 
 
@@ -246,3 +247,47 @@ def test_tensorrt_llm(row: dict[str, Any]) -> None:
     if len(kinds) == len(layers_of(spec_of(row["model"]), "tensorrt-llm")):
         report = analyze(spec_of(row["model"]), asked("tensorrt-llm", row, {}))
         assert report.value("reserved_bytes") == row["bytes"]
+
+
+# ---------------------------------------------------------------- DeepSeek-V4's compressed rows
+
+
+@pytest.mark.parametrize(("batched", "blocks"), [(8192, 6810), (2048, 1818)])
+def test_vllm_packs_groups_of_unequal_pages(batched: int, blocks: int) -> None:
+    """DeepSeek-V4-Flash at 32,768 tokens, as vLLM 0.33's model class, specs and planning gave it."""
+    load = Workload(32768, engine="vllm", engine_options=(("max_num_batched_tokens", str(batched)),))
+    spec, chosen = kvcalc.load("deepseek-v4-flash"), settings(load)
+    made = vllm_plan.plan(spec, load, chosen, VLLM)
+    scope = {"n": 32768, "B": 1}
+    assert (made.block, made.bytes_per_block) == (256, 1002240)
+    assert sum(vllm.blocks_of(group.spec, chosen, VLLM).evaluate(scope) for group in made.groups) == blocks
+    assert analyze(spec, load).value("reserved_bytes") == blocks * 1002240
+
+
+def test_sglang_counts_rows_by_the_page_and_a_ring_a_request() -> None:
+    """DeepSeek-V4-Flash: bytes_per_full_token, and 128 tokens x 2 x 512 x fp32 x 20 layers a request slot."""
+    spec, load = kvcalc.load("deepseek-v4-flash"), Workload(256 * 40, engine="sglang")
+    slots = sglang_slots.slots_of(layers_of(spec, "sglang"), spec.architecture, load, settings(load))
+    assert (float(slots.cell_size()), slots.page, slots.ring_bytes) == (7086.75, 256, 128 * 2 * 512 * 4 * 20)
+    assert analyze(spec, load).value("reserved_bytes") == 256 * 40 * 7086.75 + 10485760
+    budget = 60 * GIB
+    requests = sglang.request_slots(slots, budget, spec.max_position_embeddings)
+    tokens = sglang.pool(spec, load, budget).tokens
+    left = budget - (requests + 3) * 10485760
+    assert (requests, tokens) == (4096, left * 4 // 28347 // 256 * 256)
+
+
+def test_llamacpp_of_compressed_rows_derived_by_reading() -> None:
+    """DeepSeek-V4-Flash, 32,768 tokens: llama_kv_cache_dsv4 makes four caches of K alone and three of fp32 states."""
+    raw = 43 * 768 * 512 * 2  # a window of 128 and n_ubatch of 512, in cells of 256
+    rows = 21 * 8192 * (512 + 128) * 2 + 20 * 256 * 512 * 2
+    states = 21 * 8 * 2 * (1024 + 256) * 4 + 20 * 128 * 2 * 512 * 4
+    load = Workload(32768, engine="llamacpp")
+    assert analyze(kvcalc.load("deepseek-v4-flash"), load).value("reserved_bytes") == raw + rows + states
+
+
+@pytest.mark.parametrize("engine", ["vllm@0.20.0", "vllm@0.11.0", "tensorrt-llm"])
+def test_compressed_rows_are_refused_where_they_are_not_modelled(engine: str) -> None:
+    name, _, version = engine.partition("@")
+    with pytest.raises(KvcalcError, match="layers is not modelled"):
+        analyze(kvcalc.load("deepseek-v4-flash"), Workload(9, engine=name, engine_version=version))

@@ -1,4 +1,4 @@
-"""A model's layers as engines see them: K and V heads, vectors that belong to no head, and fixed states.
+"""A model's layers as engines see them: K and V heads, vectors that belong to no head, rows of many tokens, and states.
 
 What is none of these, or is kept for a reach that engines do not have, is refused by name: leaving it out would count
 too little.
@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
+from kvcalc.attention.blocks import Overlap
+from kvcalc.attention.reach import kept
+from kvcalc.attention.selection import Remainder
 from kvcalc.errors import KvcalcError
+from kvcalc.quantity import Quantity
 
 if TYPE_CHECKING:
     from kvcalc.attention.reach import Reach
     from kvcalc.model import Branch, ModelSpec
+    from kvcalc.quantity import Node
 
 FULL, WINDOW, CHUNK, CROSS = "full", "window", "chunk", "cross"
 
@@ -36,9 +41,9 @@ class KvHeads(NamedTuple):
 
 
 class Vector(NamedTuple):
-    """So many layers with one vector a token for all heads: a 'latent', or an index's 'key'.
+    """So many layers with one vector a token for all heads: a 'latent', an index's 'key', or 'shared' by K and V.
 
-    `rope` of its elements are rotated.
+    `rope` of its elements are rotated. `span` tokens of a window, which a shared one has.
     """
 
     layers: int
@@ -48,6 +53,32 @@ class Vector(NamedTuple):
     role: str = "latent"
     query_heads: int = 0
     shares: bool = False
+    span: int = 0
+
+
+class Rows(NamedTuple):
+    """So many layers with a row of every `rate` tokens: a 'row' of K and V alike, or the 'key' that an index has of it.
+
+    What becomes a row waits in a ring of the last `ring` tokens, each `waiting` elements: `series` vectors and gates.
+    """
+
+    layers: int
+    label: str
+    elements: int
+    rate: int
+    series: int
+    role: str = "row"
+    shares: bool = False
+
+    @property
+    def waiting(self) -> int:
+        """Elements that a token leaves in the ring."""
+        return 2 * self.series * self.elements
+
+    @property
+    def ring(self) -> int:
+        """Tokens that wait: of the open row, and of the one before where rows overlap."""
+        return self.series * self.rate
 
 
 class Recurrent(NamedTuple):
@@ -74,7 +105,7 @@ class Recurrent(NamedTuple):
         return (self.channels + groups * self.group_channels) // tp * (self.columns + more_columns)
 
 
-Kind: TypeAlias = "KvHeads | Vector | Recurrent"
+Kind: TypeAlias = "KvHeads | Vector | Rows | Recurrent"
 
 
 def layers_of(spec: ModelSpec, engine: str) -> list[Kind]:
@@ -84,7 +115,20 @@ def layers_of(spec: ModelSpec, engine: str) -> list[Kind]:
     for kind in found:
         if isinstance(kind, Vector) and kind.role == "key" and not latents:
             refuse(engine, kind.label)  # beside heads, as MiniMax-M3 has it
+    if not any(isinstance(kind, Rows) for kind in found):  # no engine has one without the other
+        memories: list[tuple[Any, str]] = [(branch.memory, branch.label) for _, branch in spec.branches()]
+        for memory, label in memories:
+            if memory.kind in ("shared_kv", "buffer"):
+                refuse(engine, label)
     return found
+
+
+def waiting(rate: int, series: int) -> Quantity:
+    """Tokens that the model itself holds for rows to come; half of what a token leaves, of a row before."""
+    numbers: dict[str, int | Node] = {"open": kept(Remainder(rate))}
+    if series == 1:
+        return Quantity("waiting", "open", numbers)
+    return Quantity("waiting", "open + before//2", {**numbers, "before": kept(Overlap(rate))})
 
 
 def refuse(engine: str, what: str) -> NoReturn:
@@ -119,6 +163,16 @@ def _kind(spec: ModelSpec, layers: int, branch: Branch, engine: str) -> Kind | N
         return Vector(layers, label, elements, rope, "latent", memory.num_attention_heads, branch.shares_kv)
     if memory.kind == "index" and branch.reach.kind == "full" and not memory.gated_pool:
         return Vector(layers, label, memory.index_head_dim, 0, "key", 0, branch.shares_kv)
+    if memory.kind == "shared_kv" and branch.reach.kind == "window":
+        span = _reach(branch, label, engine)[1]
+        return Vector(layers, label, memory.head_dim, 0, "shared", memory.num_attention_heads, branch.shares_kv, span)
+    if memory.kind in ROWS and branch.reach.kind == "compressed":
+        role, elements = ROWS[memory.kind]
+        return Rows(
+            layers, label, getattr(memory, elements), memory.compress_rate, memory.series, role, branch.shares_kv
+        )
+    if memory.kind == "buffer" and branch.reach.kind in ("remainder", "overlap"):
+        return None  # of the ring of rows beside it
     if memory.kind in STATES:
         found = STATES[memory.kind](layers, label, memory, spec.hidden_size)
         return found._replace(kimi_k3=_is_kimi_k3(spec)) if found.kind == "kda" else found
@@ -191,6 +245,7 @@ def _linear(layers: int, label: str, memory: Any, _: int) -> Recurrent:
     return Recurrent(layers, label, "linear", elements, heads=memory.num_heads)
 
 
+ROWS = {"compressed_kv": ("row", "head_dim"), "compressed_index": ("key", "index_head_dim")}
 STATES = {
     "mamba1": _mamba1,
     "mamba2": _mamba2,

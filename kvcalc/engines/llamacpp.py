@@ -2,7 +2,7 @@
 
 Sources: src/llama-context.cpp (n_ctx), src/llama-kv-cache.cpp and src/llama-kv-cache-iswa.cpp (cells, rows),
 src/llama-memory-recurrent.cpp and src/llama-hparams.cpp n_embd_r, n_embd_s (states), src/llama-kv-cache-dsa.cpp (an
-index's keys), ggml's block types.
+index's keys), src/llama-kv-cache-dsv4.cpp (compressed rows; read, not run), ggml's block types.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import kept
 from kvcalc.engines import Engine, Option, Pool, Reserve
-from kvcalc.engines.layers import CHUNK, CROSS, FULL, WINDOW, KvHeads, Recurrent, layers_of
+from kvcalc.engines.layers import CHUNK, CROSS, FULL, WINDOW, KvHeads, Recurrent, Rows, Vector, layers_of, waiting
 from kvcalc.engines.settings import settings, told
 from kvcalc.engines.waste import EVERY, ONE, Step, waste
 from kvcalc.errors import KvcalcError
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SOURCE = "llama.cpp 0c1e57098, llama-context.cpp: n_ctx_seq, in cells of 256"
 SOURCE_WINDOW = "llama.cpp 0c1e57098, llama-kv-cache-iswa.cpp: size_swa"
 SOURCE_STATE = "llama.cpp 0c1e57098, llama-memory-recurrent.cpp: f32, a row a sequence"
+SOURCE_ROWS = "llama.cpp 0c1e57098, llama-kv-cache-dsv4.cpp: rows in cells of 256 (read, not run)"
+SOURCE_RING = "llama.cpp 0c1e57098, llama-kv-cache-dsv4.cpp: llama_dsv4_comp_state, f32 (read, not run)"
 OPTIONS = {
     "n_ctx": Option(0, "tokens of all sequences; 0: batch times context"),
     "n_seq_max": Option(0, "sequences; 0: the batch"),
@@ -100,7 +102,13 @@ def cells_of(kind: Kind, chosen: Settings, *, windowed: bool) -> Quantity:
     unified = bool(chosen["kv_unified"])
     one = "ceil_div(context, 256)*256" if unified else "ceil_div(ceil_div(context, 256)*256//sequences, 256)*256"
     cells = Quantity("cells of a sequence", one, numbers, SOURCE)
-    if windowed and isinstance(kind, KvHeads) and kind.kind in (WINDOW, CHUNK):
+    apart = isinstance(kind, Rows) or (isinstance(kind, Vector) and kind.span > 0)  # a stream a sequence, always
+    unified = unified and not apart
+    if isinstance(kind, Rows):
+        numbers_of_rows: dict[str, int | Node] = {"cells": cells, "m": kind.rate}
+        formula = "ceil_div(ceil_div(cells, m), 256)*256"
+        cells = Quantity("cells of rows", formula, numbers_of_rows, SOURCE_ROWS)
+    elif isinstance(kind, KvHeads | Vector) and _slides(kind, chosen, windowed=windowed):
         window: dict[str, int | Node] = {"cells": cells, "W": kind.span, "n_ubatch": int(chosen["n_ubatch"])}
         window["sequences"] = numbers["sequences"]
         wide = "W*sequences" if unified else "W"
@@ -121,13 +129,23 @@ def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
     parts, steps, rounding = [], [], []
     for kind, row in rows_of(kinds, workload, chosen):
         needed, admitted = ONE, ONE
+        if isinstance(kind, Rows):
+            sequences = int(chosen["n_seq_max"]) or Quantity("sequences", "B")
+            ring = Quantity("ring", "sequences*ring", {"sequences": sequences, "ring": kind.ring}, SOURCE_RING)
+            bound: dict[str, int | Node] = {"row": F32 * kind.waiting, "cells": ring}
+            waits = waiting(kind.rate, kind.series)
+            name = f"ring of {kind.label}"
+            parts.append(Part(kind.layers, name, Quantity("", "row*cells", bound)))
+            formula = "row*(cells - B*kept)"
+            rounding.append(Part(kind.layers, name, Quantity("", formula, {**bound, "kept": waits})))
+            steps.append(Step(kind.layers, name, F32 * kind.waiting, F32 * kind.waiting, waits, waits, waits))
         if isinstance(kind, Recurrent):
             sequences = int(chosen["n_seq_max"]) or Quantity("sequences", "B")
             held = Quantity("states", "sequences", {"sequences": sequences}, SOURCE_STATE)
         else:
             held = cells_of(kind, chosen, windowed=windowed)
             needed = kept(reaches[kind.label])
-            admitted = _admitted(kind, chosen, windowed=windowed)
+            admitted = needed if isinstance(kind, Rows) else _admitted(kind, chosen, windowed=windowed)
         name = f"{kind.label} layer"
         parts.append(Part(kind.layers, name, Quantity("", "row*cells", {"row": row, "cells": held})))
         numbers: dict[str, int | Node] = {"row": row, "cells": held, "kept": admitted}
@@ -138,18 +156,26 @@ def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
     return Reserve(reserved, reserved, wasted, _mattered(kinds, chosen, windowed))
 
 
+def _slides(kind: KvHeads | Vector, chosen: Settings, *, windowed: bool) -> bool:
+    """Whether such layers keep a window and no more."""
+    if isinstance(kind, Vector):
+        return kind.span > 0 and not chosen["swa_full"]
+    return windowed and kind.kind in (WINDOW, CHUNK)
+
+
 def _admitted(kind: Kind, chosen: Settings, *, windowed: bool) -> Quantity:
     """Tokens of a sequence that are kept, before cells are rounded up."""
-    if windowed and isinstance(kind, KvHeads) and kind.kind in (WINDOW, CHUNK):
+    if isinstance(kind, KvHeads | Vector) and _slides(kind, chosen, windowed=windowed):
         numbers = {"W": kind.span, "n_ubatch": int(chosen["n_ubatch"])}
         return Quantity("window in flight", "min(n, W + n_ubatch)", numbers)
     return EVERY
 
 
 def _mattered(kinds: Sequence[Kind], chosen: Settings, windowed: bool) -> tuple[str, ...]:
-    names = ["n_ubatch"] if windowed else []
+    shared = any(isinstance(kind, Vector) and kind.span for kind in kinds)
+    names = ["n_ubatch"] if windowed or shared else []
     spans = any(isinstance(kind, KvHeads) and kind.kind in (WINDOW, CHUNK) for kind in kinds)
-    names += ["swa_full"] if spans and (windowed or chosen["swa_full"]) else []
+    names += ["swa_full"] if shared or (spans and (windowed or chosen["swa_full"])) else []
     names += [name for name, option in OPTIONS.items() if chosen[name] != option.default]
     return told(chosen, *names)
 

@@ -1,232 +1,190 @@
-"""SGLang 0.5.23: slots of a token over all layers, whole pages of them, and a slot of states for a request.
+"""SGLang 0.5.23: slots of a token over all layers, whole pages of them, and what a request keeps whatever its length.
 
-Sources: srt/model_executor/pool_configurator.py (bytes of a token, shares of a window's pool), srt/mem_cache/
-kv_cache_configurator.py (tokens, slots of states), srt/configs/model_config.py get_num_kv_heads, is_hybrid_swa_model.
+Sources: srt/model_executor/pool_configurator.py (shares of a window's pool, compute_swa_request_cap for what decode
+holds of it), srt/mem_cache/kv_cache_configurator.py (tokens, slots of states, resolve_max_num_reqs).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import kept
 from kvcalc.engines import Engine, Option, Pool, Reserve
-from kvcalc.engines.layers import CHUNK, CROSS, WINDOW, KvHeads, Recurrent, Vector, layers_of, refuse
+from kvcalc.engines.layers import CHUNK, WINDOW, layers_of, waiting
 from kvcalc.engines.settings import settings, told
-from kvcalc.engines.vllm_pages import model_bytes, rank_heads
+from kvcalc.engines.sglang_slots import EVICTION_INTERVAL, ratio_of, slots_of
 from kvcalc.engines.waste import EVERY, ONE, Step, waste
-from kvcalc.errors import KvcalcError
 from kvcalc.quantity import Part, Quantity, Total
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from fractions import Fraction
-
     from kvcalc.engines import Settings
-    from kvcalc.engines.layers import Kind
+    from kvcalc.engines.sglang_slots import Cell, Slots
     from kvcalc.model import ModelSpec
     from kvcalc.quantity import Symbols
     from kvcalc.workload import Workload
 
 SOURCE = "SGLang 0.5.23, pool_configurator.py: _compute_cell_size"
 SOURCE_WINDOW = "SGLang 0.5.23, pool_configurator.py: HybridSWAPoolConfigurator, swa_full_tokens_ratio"
+SOURCE_HELD = "SGLang 0.5.23, pool_configurator.py: compute_swa_request_cap, what a request holds of a window at most"
 SOURCE_STATE = "SGLang 0.5.23, kv_cache_configurator.py: _handle_max_mamba_cache, one slot"
+SOURCE_RING = "SGLang 0.5.23, pool_configurator.py: DSV4PoolConfigurator, _get_c128_state_fixed_bytes"
 OPTIONS = {
-    "page_size": Option(0, "tokens of a page; 0: 1, or 64 beside an index"),
+    "page_size": Option(0, "tokens of a page; 0: 1, 64 beside an index, 256 with compressed rows"),
     "hybrid_swa": Option("auto", "a pool for windows; auto: as SGLang's list has it", ("auto", "on", "off")),
-    "swa_full_tokens_ratio": Option("0.8", "a window's tokens to those of full layers"),
+    "swa_full_tokens_ratio": Option("auto", "a window's tokens to those of full layers; auto: 0.8, or the model's own"),
     "mamba_full_memory_ratio": Option("0.9", "memory of states to that of tokens"),
+    "disable_radix_cache": Option(False, "no prefix cache: a request pins one slot of states, not three"),
 }
-# is_hybrid_swa_model's list by the models' names; of all models Llama 4 alone has chunks.
-HONOURED = ("llama-4", "llama4", "gpt-oss", "mimo-v2", "step-3.5", "step-3.7", "gemma-4", "gemma4", "laguna")
-STATES = ("mamba2", "gated_deltanet", "kda")
-INDEXED_PAGE = 64
-LATENT_FP8 = 656  # of 512 + 64 elements: e4m3, four scales, bf16 positions
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
-
-
-class Cell(NamedTuple):
-    """Like layers: bytes of a token on a rank and on all of them; `share`: in the pool of windows, W tokens wide."""
-
-    layers: int
-    label: str
-    row: int
-    whole_row: int
-    span: int = 0
-
-
-class Slots(NamedTuple):
-    """What SGLang makes of a model: cells, bytes of a request's states, its page, and a window's share of tokens."""
-
-    cells: tuple[Cell, ...]
-    states: tuple[Cell, ...]
-    page: int
-    ratio: tuple[int, int]
-
-    @property
-    def state_bytes(self) -> int:
-        """Of one slot, all layers."""
-        return sum(cell.layers * cell.row for cell in self.states)
-
-    def cell_size(self) -> Fraction:
-        """Bytes of a token over all layers, a window's layers by their share."""
-        from fractions import Fraction
-
-        share = Fraction(*self.ratio)
-        return sum((cell.layers * cell.row * (share if cell.span else Fraction(1)) for cell in self.cells), Fraction(0))
-
-
-def slots_of(kinds: Sequence[Kind], name: str, workload: Workload, chosen: Settings, state_dtype: str = "") -> Slots:
-    """The slots of layers. Raises KvcalcError for layers that SGLang has another way with, or none that is known."""
-    if workload.dtype_k or workload.dtype_v:
-        raise KvcalcError("sglang: K and V are stored alike: --dtype-k and --dtype-v are not its", "--dtype, for both")
-    if workload.dtype not in BYTES:
-        raise KvcalcError(f"sglang: it has no cache of {workload.dtype}", f"--dtype: one of {', '.join(BYTES)}")
-    tp, each = workload.tensor_parallel, BYTES[workload.dtype]
-    indexed = any(isinstance(kind, Vector) and kind.role == "key" for kind in kinds)
-    honoured = honours(kinds, name, chosen)
-    cells, states = [], []
-    for kind in kinds:
-        if isinstance(kind, KvHeads):
-            if kind.kind == CROSS:
-                refuse("sglang", kind.label)
-            row, whole = (h * (kind.d_k + kind.d_v) * each for h in (rank_heads(kind, tp), kind.kv_heads))
-            span = kind.span if honoured and kind.kind in (WINDOW, CHUNK) else 0
-            cells.append(Cell(kind.layers, kind.label, row, whole, span))
-        elif isinstance(kind, Vector):
-            row = kind.elements * each if kind.role == "latent" else kind.elements + 4 * -(-kind.elements // 128)
-            if indexed and kind.role == "latent" and each == 1:
-                plain = kind.elements - kind.rope
-                row = plain + 4 * -(-plain // 128) + 2 * kind.rope
-            cells.append(Cell(kind.layers, kind.label, row, row))
-        else:
-            states.append(_state(kind, workload, state_dtype))
-    page = int(chosen["page_size"]) or (INDEXED_PAGE if indexed else 1)
-    return Slots(
-        tuple(cells), tuple(states), page, ratio_of(str(chosen["swa_full_tokens_ratio"]), "swa_full_tokens_ratio")
-    )
-
-
-def honours(kinds: Sequence[Kind], name: str, chosen: Settings) -> bool:
-    """Whether windows have a pool of their own."""
-    if chosen["hybrid_swa"] != "auto":
-        return chosen["hybrid_swa"] == "on"
-    chunked = any(isinstance(kind, KvHeads) and kind.kind == CHUNK for kind in kinds)
-    return chunked or any(word in name.lower().replace("_", "-") for word in HONOURED)
-
-
-def ratio_of(text: str, option: str) -> tuple[int, int]:
-    """A decimal above 0 as a fraction, exact."""
-    from fractions import Fraction
-
-    try:
-        found = Fraction(text) if len(text) < 20 else Fraction(0)
-    except (ValueError, ZeroDivisionError):
-        found = Fraction(0)
-    if not 0 < found <= 100:
-        raise KvcalcError(f"--engine-option: sglang's {option} cannot be {text!r:.60}", "a number such as 0.8")
-    return found.numerator, found.denominator
-
-
-def _state(kind: Recurrent, workload: Workload, state_dtype: str) -> Cell:
-    """A layer's states of one request: fp32 unless told otherwise, the convolution in the model's dtype."""
-    if kind.kind not in STATES:
-        refuse("sglang", kind.label)
-    tp, own = workload.tensor_parallel, workload.state_dtype or state_dtype or "fp32"
-    each = {"fp32": 4, "bf16": 2, "fp16": 2}.get(own)
-    if each is None:
-        raise KvcalcError(f"sglang: it keeps no state of {own}", "--state-dtype fp32, bf16 or fp16")
-    if kind.heads % tp or kind.channels % tp or (kind.groups > 1 and kind.groups % tp):
-        raise KvcalcError(f"sglang: the heads or groups of {kind.label} do not divide by --tp {tp}")
-    row, whole = (
-        kind.conv_of_a_rank(ranks) * model_bytes(workload) + kind.recurrent // ranks * each for ranks in (tp, 1)
-    )
-    return Cell(kind.layers, kind.label, row, whole)
+PINNED = 3  # slots of states that a request may pin for the prefix cache
+LEAST_REQUESTS, MOST_REQUESTS = 2048, 4096  # request slots, where nobody says how many
+SPARE_RINGS = 3  # beside those of requests: one slot more, and a ring and a row rounded up to one
 
 
 def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
-    """Bytes of the pool that a batch of requests of n tokens takes. Nothing of it is free again while they decode."""
+    """Bytes of the pool that a batch of requests of n tokens takes, and what of windows they hold while they decode."""
     chosen = settings(workload)
-    slots = slots_of(layers_of(spec, "sglang"), spec.name, workload, chosen, spec.state_dtype)
+    slots = slots_of(layers_of(spec, "sglang"), spec.architecture, workload, chosen, spec.state_dtype)
     reaches = {branch.label.removesuffix(" shared"): branch.reach for _, branch in spec.branches()}
     full = Quantity("tokens of whole pages", "ceil_div(n, page_size)*page_size", {"page_size": slots.page}, SOURCE)
-    parts, steps, fractions = [], [], []
+    reserved, held, steps, fractions = [], [], [], []
     for cell in slots.cells:
-        needed = kept(reaches[cell.label])
+        needed = waiting(*cell.waits) if cell.waits else kept(reaches[cell.label])
+        row, whole = (cell.each or one for one in (cell.row, cell.whole_row))
         if cell.span:
             tokens, slot = _share(EVERY, cell, slots), _share(full, cell, slots)
-            part, fraction = _windows(cell, slots, full, slot)
-            parts.append(part)
-            fractions.append(fraction)
+            reserved.append(_windows(cell, slots, full))
+            held.append(_window_held(cell, slots, full))
         else:
             windowed = reaches[cell.label].kind in (WINDOW, CHUNK)
-            tokens, slot = EVERY if windowed else needed, full
-            parts.append(_part(cell, slot))
-        steps.append(Step(cell.layers, cell.label, cell.whole_row, cell.row, needed, tokens, slot))
+            tokens, slot = EVERY if windowed else needed, _rows(full, cell)
+            reserved.append(_part(cell, full))
+            held.append(reserved[-1])
+        if cell.span or cell.each:
+            inner: Symbols = {"bytes": reserved[-1].node, "times": reserved[-1].times, "row": row, "slots": slot}
+            inner = {**inner, "layers": cell.layers}
+            name = f"all {cell.layers} {cell.label} layers"
+            fractions.append(Part(1, name, Quantity("", "times*bytes - B*layers*row*slots", inner)))
+        steps.append(Step(cell.layers, cell.label, whole, row, needed, tokens, slot))
     for cell in slots.states:
         one = Quantity("states", "1", {}, SOURCE_STATE)
-        parts.append(
-            Part(cell.layers, f"{cell.label} layer", Quantity("", "B*row*slots", {"row": cell.row, "slots": one}))
-        )
+        numbers: Symbols = {"row": cell.row, "slots": one}
+        reserved.append(Part(cell.layers, f"{cell.label} layer", Quantity("", "B*row*slots", numbers)))
+        held.append(reserved[-1])
         steps.append(Step(cell.layers, cell.label, cell.whole_row, cell.row, ONE, ONE, ONE))
-    reserved = Total("", tuple(parts))
-    honoured = any(cell.span for cell in slots.cells)
+    for cell in slots.rings:
+        rows = Quantity("tokens that wait", str(cell.rows), {}, SOURCE_RING)
+        numbers = {"row": cell.each, "slots": rows}
+        reserved.append(Part(cell.layers, cell.label, Quantity("", "B*row*slots", numbers)))
+        held.append(reserved[-1])
+        needed = waiting(*cell.waits or (1, 1))
+        steps.append(Step(cell.layers, cell.label, cell.each, cell.each, needed, needed, rows))
     names = ["page_size"]
     names += ["hybrid_swa"] if any(reach.kind in (WINDOW, CHUNK) for reach in reaches.values()) else []
-    names += ["swa_full_tokens_ratio"] if honoured else []
-    settled = {**chosen, "page_size": slots.page, "hybrid_swa": "on" if honoured else "off"}
+    names += ["swa_full_tokens_ratio"] if slots.windowed else []
+    above, below = slots.ratio
+    settled = {
+        **chosen,
+        "page_size": slots.page,
+        "hybrid_swa": "on" if slots.windowed else "off",
+        "swa_full_tokens_ratio": f"{above / below:g}",
+    }
     padding = Total("padding", tuple(fractions)) if fractions else None
     wasted = waste(steps, workload.tensor_parallel, padding)
-    return Reserve(reserved, reserved, wasted, told(settled, *names))
+    return Reserve(Total("", tuple(reserved)), Total("", tuple(held)), wasted, told(settled, *names))
+
+
+def _rows(tokens: Quantity, cell: Cell) -> Quantity:
+    """Rows of so many tokens."""
+    if cell.per == 1:
+        return tokens
+    return Quantity("rows", "tokens//per*rows", {"tokens": tokens, "per": cell.per, "rows": cell.rows})
+
+
+def _room(cell: Cell, slots: Slots) -> int:
+    """Tokens of a window's pool that a request holds at most while it decodes: what is freed is so by the page."""
+    return cell.span + EVICTION_INTERVAL + 2 * slots.page
 
 
 def _share(tokens: Quantity, cell: Cell, slots: Slots) -> Quantity:
-    """Slots of the windows' pool to so many of full layers; at least those that the window needs."""
+    """Rows of the windows' pool to so many of full layers; at least those that decode holds."""
     above, below = slots.ratio
-    numbers: Symbols = {"tokens": tokens, "share": above, "of": below, "W": cell.span}
-    return Quantity("window's share", "max(share*tokens//of, min(tokens, W))", numbers, SOURCE_WINDOW)
+    numbers: Symbols = {"tokens": tokens, "share": above, "of": below, "room": _room(cell, slots)}
+    formula = "max(share*tokens//of, min(tokens, room))"
+    if cell.per > 1:
+        numbers, formula = {**numbers, "per": cell.per, "rows": cell.rows}, f"{formula}*rows//per"
+    return Quantity("window's share", formula, numbers, SOURCE_WINDOW)
 
 
-def _windows(cell: Cell, slots: Slots, tokens: Quantity, share: Quantity) -> tuple[Part, Part]:
-    """Bytes of like layers with windows, and what of them are fractions of a slot: a token's bytes are not rounded."""
+def _windows(cell: Cell, slots: Slots, tokens: Quantity) -> Part:
+    """Bytes of like layers with windows: a token's bytes are not rounded by the layer."""
     above, below = slots.ratio
-    row = cell.layers * cell.row
-    numbers: Symbols = {"tokens": tokens, "share": above, "of": below, "W": cell.span, "row": row}
-    formula = "B*max(row*share*tokens//of, row*min(tokens, W))"
-    all_layers = Quantity("", formula, numbers, SOURCE_WINDOW)
-    name = f"all {cell.layers} {cell.label} layers"
-    inner: Symbols = {"bytes": all_layers, "row": row, "slots": share}
-    return Part(1, name, all_layers), Part(1, name, Quantity("", "bytes - B*row*slots", inner))
+    numbers: Symbols = {"tokens": tokens, "share": above, "of": below * cell.per, "room": _room(cell, slots)}
+    numbers = {**numbers, "row": cell.layers * cell.row, "per": cell.per}
+    formula = "B*max(row*share*tokens//of, row*ceil_div(min(tokens, room), per))"
+    return Part(1, f"all {cell.layers} {cell.label} layers", Quantity("", formula, numbers, SOURCE_WINDOW))
 
 
-def _part(cell: Cell, slots: Quantity) -> Part:
-    return Part(cell.layers, f"{cell.label} layer", Quantity("", "B*row*slots", {"row": cell.row, "slots": slots}))
+def _window_held(cell: Cell, slots: Slots, tokens: Quantity) -> Part:
+    numbers: Symbols = {"tokens": tokens, "room": _room(cell, slots), "row": cell.row, "per": cell.per}
+    formula = "B*row*ceil_div(min(tokens, room), per)"
+    return Part(cell.layers, f"{cell.label} layer", Quantity("", formula, numbers, SOURCE_HELD))
+
+
+def _part(cell: Cell, tokens: Quantity) -> Part:
+    numbers: Symbols = {"row": cell.row, "slots": tokens}
+    formula = "B*row*slots"
+    if cell.per > 1:
+        numbers, formula = {**numbers, "per": cell.per}, "B*row*(slots//per)"
+    return Part(cell.layers, f"{cell.label} layer", Quantity("", formula, numbers))
 
 
 def pool(spec: ModelSpec, workload: Workload, budget_bytes: int) -> Pool:
     """Tokens that a budget holds. SGLang tells no concurrency: it takes requests as they fit, and takes them back."""
     chosen = settings(workload)
-    slots = slots_of(layers_of(spec, "sglang"), spec.name, workload, chosen, spec.state_dtype)
-    tokens, _ = pool_of(slots, chosen, budget_bytes)
+    slots = slots_of(layers_of(spec, "sglang"), spec.architecture, workload, chosen, spec.state_dtype)
+    context = spec.max_position_embeddings or workload.context_tokens
+    tokens, windows = pool_of(slots, chosen, budget_bytes, context)
     states = state_slots(slots, chosen, budget_bytes)
     takes = -(-workload.context_tokens // slots.page) * slots.page
-    return Pool(takes <= tokens and (states is None or states >= 1), None, tokens, None)
+    batch = workload.batch
+    fits = not slots.cells or batch * takes <= tokens
+    for cell in slots.cells:
+        if cell.span:
+            fits = fits and batch * min(takes, _whole(cell.span, slots.page)) <= windows
+    if states is not None:
+        fits = fits and batch * (1 if chosen["disable_radix_cache"] else PINNED) <= states
+    if slots.rings:
+        fits = fits and batch <= request_slots(slots, budget_bytes, context)
+    return Pool(fits, None, tokens, None)
+
+
+def _whole(tokens: int, page: int) -> int:
+    return -(-tokens // page) * page
 
 
 def state_slots(slots: Slots, chosen: Settings, budget_bytes: int) -> int | None:
-    """Requests whose states a budget holds beside their tokens; None where there are no states."""
+    """Slots of states that a budget holds beside the tokens; None where there are no states."""
     if not slots.state_bytes:
         return None
     above, below = ratio_of(str(chosen["mamba_full_memory_ratio"]), "mamba_full_memory_ratio")
     return budget_bytes * above // ((above + below) * slots.state_bytes) - 1
 
 
-def pool_of(slots: Slots, chosen: Settings, budget_bytes: int) -> tuple[int, int]:
+def request_slots(slots: Slots, budget_bytes: int, context: int) -> int:
+    """Requests whose rings have a place, as many as are assumed where nobody says how many run."""
+    tokens = int(budget_bytes // slots.cell_size())
+    return min(max(min(tokens * 512 // context, MOST_REQUESTS), LEAST_REQUESTS), tokens // 2)
+
+
+def pool_of(slots: Slots, chosen: Settings, budget_bytes: int, context: int = 1) -> tuple[int, int]:
     """Tokens of full layers, and of windows where these have a pool of their own; whole pages."""
     states = state_slots(slots, chosen, budget_bytes)
     rest = budget_bytes - (0 if states is None else (states + 1) * slots.state_bytes)
+    if slots.rings:
+        rest -= (request_slots(slots, budget_bytes, context) + SPARE_RINGS) * slots.ring_bytes
     if not slots.cells:
         return 0, 0
-    tokens = int(rest // slots.cell_size()) // slots.page * slots.page
+    tokens = int(max(0, rest) // slots.cell_size()) // slots.page * slots.page
     above, below = slots.ratio
     return tokens, tokens * above // below // slots.page * slots.page
 

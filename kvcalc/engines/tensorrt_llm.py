@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import kept
 from kvcalc.engines import Engine, Option, Pool, Reserve
-from kvcalc.engines.layers import CHUNK, CROSS, WINDOW, KvHeads, Recurrent, layers_of, refuse
+from kvcalc.engines.layers import CHUNK, CROSS, WINDOW, KvHeads, Recurrent, Rows, Vector, layers_of, refuse
 from kvcalc.engines.settings import settings, told
 from kvcalc.engines.vllm_pages import model_bytes
 from kvcalc.engines.waste import EVERY, ONE, Step, waste
@@ -52,6 +52,8 @@ def rows_of(kinds: Sequence[Kind], workload: Workload, state_dtype: str = "") ->
                 for ranks in (tp, 1)
             )
             found.append((kind, row, whole))
+        elif isinstance(kind, Rows) or (isinstance(kind, Vector) and kind.role == "shared"):
+            refuse("tensorrt-llm", kind.label)
         elif kind.shares:
             continue
         elif isinstance(kind, KvHeads):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import kept
 from kvcalc.engines import Engine, Option, Pool, Reserve
-from kvcalc.engines.layers import CHUNK, CROSS, WINDOW
+from kvcalc.engines.layers import CHUNK, CROSS, WINDOW, waiting
 from kvcalc.engines.settings import settings, told, version_of
 from kvcalc.engines.vllm_pages import KV_CACHE_DTYPES
 from kvcalc.engines.vllm_plan import OLD, STATE, Plan, Spec, bucket_of, plan
@@ -137,14 +137,14 @@ def _waste(spec: ModelSpec, workload: Workload, made: Plan, chosen: Settings, ve
             spare = Quantity("states", str(one.blocks))
             steps.append(Step(one.layers, one.label, one.whole_row, one.row, ONE, ONE, spare))
             continue
-        needed = kept(reaches[one.label])
+        needed = waiting(one.rate, one.series) if one.series else kept(reaches[one.label])
         whole = EVERY if reaches[one.label].kind in (WINDOW, CHUNK) else needed  # a window that is kept whole
         admitted = {
             WINDOW: Quantity("window in flight", "min(W - 1 + in_flight, n)", blocks.symbols),
             CHUNK: Quantity("window in flight", "min(C + in_flight, n)", blocks.symbols),
             CROSS: Quantity("encoder's room", "batched", blocks.symbols),
         }.get(one.form, whole)
-        rounded = Quantity("tokens", "blocks*block_size", {"blocks": blocks, "block_size": one.block})
+        rounded = Quantity("tokens", "blocks*block_size", {"blocks": blocks, "block_size": one.rows})
         steps.append(Step(one.layers, one.label, one.whole_row, one.row, needed, admitted, rounded))
     return waste(steps, workload.tensor_parallel, _padding(made, chosen, version))
 
@@ -158,11 +158,7 @@ def _padding(made: Plan, chosen: Settings, version: str) -> Total | None:
         groups[group.spec] = groups.get(group.spec, 0) + 1
     parts = []
     for spec, count in groups.items():
-        filled = sum(
-            one.layers * one.row * (1 if one.form == STATE else one.block)
-            for one in made.specs
-            if bucket_of(one) == bucket_of(spec)
-        )
+        filled = sum(one.layers * one.row * one.rows for one in made.specs if bucket_of(one) == bucket_of(spec))
         numbers = {"groups": count, "bytes_per_block": made.bytes_per_block, "filled": filled}
         blocks = blocks_of(spec, chosen, version)
         formula = "B*blocks*(groups*bytes_per_block - filled)"

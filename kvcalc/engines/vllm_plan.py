@@ -10,7 +10,7 @@ from math import lcm
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines import vllm_pages as pages
-from kvcalc.engines.layers import CHUNK, CROSS, FULL, WINDOW, KvHeads, Recurrent, Vector, layers_of, refuse
+from kvcalc.engines.layers import CHUNK, CROSS, FULL, WINDOW, KvHeads, Recurrent, Rows, Vector, layers_of, refuse
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Spec(NamedTuple):
     """Like layers: what they keep (`form`), `block` tokens of `row` bytes to a page of `page` bytes.
 
     A state is one row, and takes `blocks` pages whatever the length; its `checkpoint` every so many tokens, 0: none.
-    `whole_row`: of all ranks together.
+    `whole_row`: of all ranks together. `rate` tokens to a row; `series`: a ring of what waits to become such rows.
     """
 
     layers: int
@@ -45,6 +45,13 @@ class Spec(NamedTuple):
     blocks: int = 0
     like: tuple[int, ...] = ()
     latent: bool = False
+    rate: int = 1
+    series: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Of one page."""
+        return 1 if self.form == STATE or not self.block else self.block if self.series else self.block // self.rate
 
 
 class Group(NamedTuple):
@@ -71,6 +78,10 @@ def plan(spec: ModelSpec, workload: Workload, chosen: Settings, version: str) ->
 def plan_of(kinds: Sequence[Kind], workload: Workload, chosen: Settings, version: str, state_dtype: str = "") -> Plan:
     """The same of layers. `state_dtype` is the config's own, '' where it says none."""
     tp, gpu = workload.tensor_parallel, str(chosen["gpu_class"])
+    if any(isinstance(kind, Rows) for kind in kinds):
+        from kvcalc.engines.vllm_packed import packed_plan
+
+        return packed_plan(kinds, workload, chosen, version)
     owners = [kind for kind in kinds if isinstance(kind, Recurrent) or not kind.shares]
     heads = [kind for kind in owners if isinstance(kind, KvHeads)]
     vectors = [kind for kind in owners if isinstance(kind, Vector)]

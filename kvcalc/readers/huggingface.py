@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +16,7 @@ from kvcalc.readers.families.words import Field, When
 from kvcalc.readers.fields import Fields
 from kvcalc.readers.quantization import quantization_of
 from kvcalc.readers.rope import KEYS, rope_of
-from kvcalc.readers.schema import MAX_LAYERS
+from kvcalc.readers.schema import ARCHITECTURE, MAX_LAYERS
 from kvcalc.readers.text import Document
 
 if TYPE_CHECKING:
@@ -134,6 +135,9 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
         translation.origins["quantization",] = "quantization_config"
     if pieced:
         _piece(native, fields, model)
+    if architecture := _architecture(document):
+        native["architecture"] = architecture
+        translation.origins["architecture",] = "architectures"
     if model.outer:
         if native.setdefault("left_out", model.left_out) is None:  # the recipe reads all of it
             del native["left_out"]
@@ -142,6 +146,13 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
             native["tie_word_embeddings"] = tied
             translation.origins["tie_word_embeddings",] = f"the outer tie_word_embeddings of {model.outer}"
     return Document(document.path, native, translation.marks, document.text), translation.origins
+
+
+def _architecture(document: Document) -> str:
+    """The class that the config names first, by which servers choose; '' where it names none."""
+    named = document.data.get("architectures")
+    first = named[0] if isinstance(named, list) and named else None
+    return first if isinstance(first, str) and re.fullmatch(ARCHITECTURE, first) else ""
 
 
 def _piece(native: dict[str, Any], fields: Fields, model: LanguageModel) -> None:

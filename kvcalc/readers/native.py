@@ -73,6 +73,7 @@ class _Builder:
             lm_head_bias=file.lm_head_bias,
             source=file.source or "",
             left_out=file.left_out or "",
+            architecture=file.architecture or "",
             extras=_extras(self.document, file, file.hidden_size, ()),
             encoder=self._encoder(file.encoder) if file.encoder else None,
             encoder_tokens=file.encoder_tokens,

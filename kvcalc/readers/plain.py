@@ -11,7 +11,7 @@ from kvcalc.weight_formats import Quantization
 
 SELDOM = (
     *("extras", "encoder", "encoder_tokens", "state_dtype", "lm_head_size", "mtp", "predicted", "rope"),
-    "quantization",
+    *("quantization", "architecture"),
 )
 
 

@@ -22,6 +22,7 @@ Size = Annotated[int, Field(gt=0, le=10**9)]
 SizeOrZero = Annotated[int, Field(ge=0, le=10**9)]
 MAX_LAYERS = 10_000
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+ARCHITECTURE = r"^[A-Za-z][A-Za-z0-9_]{0,99}$"
 SYMBOL = r"^[A-Za-z_][A-Za-z_0-9]*(\^[A-Za-z]+)?'*$"
 
 # Free text reaches terminals and spreadsheets: it may steer neither.
@@ -295,6 +296,9 @@ class ModelFile(StackFile):
     lm_head_bias: bool = Field(default=False, description="a bias on lm_head")
     left_out: Text | None = Field(
         None, description="what the model has and this file leaves out, such as a vision tower"
+    )
+    architecture: str | None = Field(
+        None, pattern=ARCHITECTURE, description="the class that a config names, by which servers choose"
     )
     state_dtype: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="of recurrent states; absent: fp32")
     encoder: EncoderFile | None = Field(None, description="what cross attention reads; absent: another model's output")
