@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from builders import from_config, records, value
+from kvcalc.attention.kinds import MEMORIES, REACHES
 from kvcalc.engines.sglang_slots import models
 from kvcalc.errors import KvcalcError
 from kvcalc.readers import bundle
@@ -57,6 +58,10 @@ PARAMETERS = {
     "llama-3.2-11b-vision": 9775192080,
     "t5-small": 60506624,
     "whisper-large-v3": 1543490560,
+    "mamba-2.8b": 2768345600,
+    "xlstm-7b": 6865424896,
+    "rwkv-7-world-1.5b": 1527404544,
+    "smollm3-3b": 3075098624,
 }
 
 
@@ -108,9 +113,53 @@ def test_what_a_server_chooses_by_is_said() -> None:
     assert load_all("gpt-oss-20b")[0].architecture in listed["windows"]
 
 
+@pytest.mark.parametrize("record", records("published.jsonl"), ids=lambda record: record["name"])
+def test_bundled_models_are_what_was_read_of_them(record: dict[str, Any]) -> None:
+    """As above, of configs that were not run."""
+    (bundled,) = load_all(record["name"])
+    assert from_config(record["config"], record["name"])._replace(source=bundled.source) == bundled
+
+
+def test_every_kind_that_a_published_model_has_is_bundled() -> None:
+    """No weights are published of a language model with the kinds left out."""
+    unpublished = {"custom", "s4", "gau", "nsa", "strided", "tpa", "gta", "gla_latent"}
+    found = set()
+    for name in bundle.names():
+        (spec,) = load_all(name)
+        for group in (*spec.groups, *(spec.encoder.groups if spec.encoder else ())):
+            found |= {kind for branch in group.layer.branches for kind in (branch.memory.kind, branch.reach.kind)}
+    assert {*MEMORIES, *REACHES} - found == unpublished
+
+
 @pytest.mark.parametrize(("name", "parameters"), PARAMETERS.items())
 def test_parameters_of_bundled_models(name: str, parameters: int) -> None:
     assert value(load_all(name)[0], "parameters", Workload(1)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "billions", "active"),
+    [
+        ("glm-4.5", 353, 33.6),  # 355 with the module that predicts, 32 without embeddings
+        ("glm-4.5-air", 107, 13.4),
+        ("kimi-k3", 2779, 105.4),
+        ("step-3", 316, 38.8),
+        ("jetmoe-8b", 8.52, 2.33),
+        ("inkling", 975, 41.1),
+        ("longcat-flash", 561, 32.2),
+        ("hy3-preview", 295, 20.7),
+        ("mistral-small-4", 119, 6.6),
+        ("mistral-large-4", 1050, 53.1),
+        ("ling-3.0-flash", 124.4, 5.5),
+        ("glm-5.3-flash", 313, 17.4),
+        ("solar-open-100b", 102.7, 12.1),
+        ("ernie-4.5-21b-a3b", 21.8, 3.35),
+        ("zaya1-8b", 8.84, 1.29),  # 8.30 and 0.75 without the embedding
+    ],
+)
+def test_mixtures_have_the_size_that_their_makers_name(name: str, billions: float, active: float) -> None:
+    (spec,) = load_all(name)
+    assert value(spec, "parameters", Workload(1)) / 1e9 == pytest.approx(billions, rel=2e-3)
+    assert value(spec, "active_parameters", Workload(1)) / 1e9 == pytest.approx(active, rel=1e-2)
 
 
 @pytest.mark.parametrize(

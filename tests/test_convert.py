@@ -38,6 +38,15 @@ def test_bundled_models_read_back_the_same(name: str) -> None:
     assert_same(bundle.read(name))
 
 
+@pytest.mark.parametrize("name", bundle.names())
+def test_it_is_written_in_lines_and_by_names_that_one_reads(name: str) -> None:
+    text = to_yaml([bundle.read(name)])
+    assert all(len(line) <= 120 or line.lstrip().startswith("source: ") for line in text.splitlines())
+    kinds = list(yaml.safe_load(text).get("layers") or {})
+    assert len(set(kinds)) == len(kinds)
+    assert all(len(kind) <= 32 for kind in kinds)
+
+
 def recorded() -> Iterator[dict[str, Any]]:
     """Every config of the recorded truths."""
     for path in sorted(Path(TRUTH).glob("*.jsonl")):

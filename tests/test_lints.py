@@ -209,6 +209,14 @@ CASES: dict[str, tuple[str, str | dict[str, Any], str, list[str], str | dict[str
         NATIVE,
         0,
     ),
+    "queries of another width": (
+        "KV105",
+        NATIVE.replace("head_dim: 8", "head_dim: 8, q_hidden_size: 128"),
+        "attention",
+        ["head_dim 8 is not q_hidden_size / num_attention_heads, 128 / 8 = 16"],
+        NATIVE.replace("head_dim: 8", "head_dim: 16, q_hidden_size: 128"),
+        0,
+    ),
     "a published head_dim apart": (
         "KV105",
         {**LLAMA, "head_dim": 32},

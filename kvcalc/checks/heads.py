@@ -42,17 +42,18 @@ SHAPING = (
 )
 def uneven_split(subject: Subject) -> Iterator[Remark]:
     """KV105."""
-    hidden_size = subject.spec.hidden_size
     for place, attention in subject.described("attention"):
         if attention["kind"] != "heads":
             continue
         n_h, d_h = attention["num_attention_heads"], attention["head_dim"]
-        if n_h * d_h != hidden_size:
-            split = f"{hidden_size:,} / {n_h} = " + (
-                f"{hidden_size // n_h}" if hidden_size % n_h == 0 else f"{hidden_size // n_h} and a remainder"
+        named = "q_hidden_size" if attention.get("q_hidden_size") else "hidden_size"  # what queries are made from
+        width = attention.get("q_hidden_size") or subject.spec.hidden_size
+        if n_h * d_h != width:
+            split = f"{width:,} / {n_h} = " + (
+                f"{width // n_h}" if width % n_h == 0 else f"{width // n_h} and a remainder"
             )
             mark = subject.mark((*place, "head_dim"), (*place, "num_attention_heads"))
-            yield Remark(mark, f"head_dim {d_h} is not hidden_size / num_attention_heads, {split}")
+            yield Remark(mark, f"head_dim {d_h} is not {named} / num_attention_heads, {split}")
 
 
 @lint(

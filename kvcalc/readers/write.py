@@ -111,23 +111,37 @@ def _stack(stack: ModelSpec | EncoderSpec) -> dict[str, Any]:
 
 
 def _names(layers: list[Layer]) -> list[str]:
-    """A name for each kind of layer, by what sets it apart: its reach, its memory, its experts, else a number."""
-    features = [_features(layer) for layer in layers]
-    apart = [at for at in range(3) if len({feature[at] for feature in features}) > 1]
+    """A name for each kind of layer, by what sets it apart: its memory, its reach, its experts, else a number."""
+    features = [_words_apart(list(feature)) for feature in zip(*(_features(layer) for layer in layers), strict=True)]
+    apart: list[list[str]] = []
+    for feature in features:  # one that tells no more apart is left out
+        if len(set(zip(*apart, feature, strict=True))) > len(set(zip(*apart, strict=True)) or {()}):
+            apart.append(feature)
     names: list[str] = []
-    for feature in features:
-        name = "_".join(filter(None, (feature[at] for at in apart))) or "layer"
+    for words in zip(*apart, strict=True) if apart else [()] * len(layers):
+        name = "_".join(filter(None, words)) or "layer"
         taken = sum(one == name or one.rpartition("-")[0] == name for one in names)
         names.append(f"{name}-{taken + 1}" if taken else name)
     return names
 
 
-def _features(layer: Layer) -> tuple[str, str, str]:
+def _words_apart(told: list[tuple[str, ...]]) -> list[str]:
+    """Of each layer's words as few as tell it from the others, else its first."""
+    used: list[str] = []
+    for word in dict.fromkeys(word for words in told for word in words):
+        if len({tuple(one in words for one in (*used, word)) for words in told}) > len(
+            {tuple(one in words for one in used) for words in told}
+        ):
+            used.append(word)
+    return ["_".join(word for word in words if word in used) or "_".join(words[:1]) for words in told]
+
+
+def _features(layer: Layer) -> tuple[tuple[str, ...], ...]:
+    """The words for its memory, its reach and what follows."""
     words = {"window": "sliding", "chunk": "chunked"}
     reaches = dict.fromkeys(words.get(branch.reach.kind, branch.reach.kind) for branch in layer.branches)
     memories = dict.fromkeys(branch.memory._asdict()["kind"] for branch in layer.branches)
-    feedforward = layer.feedforward.kind if layer.feedforward else "bare"
-    return "_".join(memories) or "none", "_".join(reaches), feedforward
+    return tuple(memories) or ("none",), tuple(reaches), (layer.feedforward.kind if layer.feedforward else "bare",)
 
 
 def _layer(layer: Layer) -> dict[str, Any]:
@@ -250,6 +264,11 @@ def _folded(start: str, values: list[Any], indent: str, dumper: Any) -> list[str
     """A list of plain values over as many lines as it needs."""
     import yaml
 
-    text = yaml.dump(values, Dumper=dumper, default_flow_style=True, width=WIDTH - 4 - len(indent))
-    first, *rest = text.strip().splitlines()
-    return [f"{start}\n{indent}  {first}\n".replace(": \n", ":\n"), *(f"{indent}  {line}\n" for line in rest)]
+    lines = [f"{indent}  ["]
+    for value in values:
+        item = yaml.dump([value], Dumper=dumper, default_flow_style=True, width=1 << 30).strip()[1:-1]
+        if len(lines[-1]) + len(item) > WIDTH - 1:
+            lines.append(f"{indent}    ")
+        lines[-1] += f"{item}, "
+    lines[-1] = f"{lines[-1].removesuffix(', ')}]"
+    return [f"{start.rstrip()}\n", *(f"{line.rstrip()}\n" for line in lines)]
