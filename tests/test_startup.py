@@ -11,7 +11,7 @@ import pytest
 
 HEAVY = (
     *("rich", "pydantic", "yaml", "tempfile", "dataclasses", "importlib.metadata", "csv"),
-    *("numpy", "pyarrow", "xlsxwriter"),
+    *("numpy", "pyarrow", "xlsxwriter", "plotille", "vl_convert"),
 )
 PROGRAM = """
 import sys

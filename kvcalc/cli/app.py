@@ -22,6 +22,10 @@ COMMANDS = {  # name: its module, and the line that `kvcalc --help` shows
     "diff": ("kvcalc.cli.diff", "Show what a change of configs does: fields and numbers, old -> new."),
     "check": ("kvcalc.cli.check", "Check configs: valid, understood, within budgets, and what an expert would say."),
     "sweep": ("kvcalc.cli.sweep", "Sweep contexts, batches and dtypes: every combination as a row."),
+    "plot": (
+        "kvcalc.cli.plot",
+        "Plot results against context, batch or devices, or a roofline: here or as a file.",
+    ),
     "verify": ("kvcalc.cli.verify", "Verify the numbers against live code: the real model, built without weights."),
     "list": ("kvcalc.cli.listing", "List the bundled models with their attention, or the hardware known."),
     "rope": ("kvcalc.cli.rope", "The context that a RoPE base supports, or the least base for a context."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import kvcalc
+from kvcalc.rows import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +38,11 @@ def complete_quantity(incomplete: str) -> list[str]:
     """Complete what can be explained."""
     report = kvcalc.analyze(kvcalc.load("deepseek-v2"), kvcalc.Workload(1, generate_tokens=1))
     return [key for key in (*report.quantities, *kvcalc.RATIOS) if key.startswith(incomplete)]
+
+
+def complete_result(incomplete: str) -> list[str]:
+    """Complete what can be plotted: the results of a row, and a short name of one."""
+    return [key for key in (*RESULTS, "intensity") if key.startswith(incomplete)]
 
 
 def list_of(words: Sequence[str]) -> Callable[[str], list[str]]:

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.cli.hardware import make_question
-from kvcalc.cli.output import make_ci_output, make_output
+from kvcalc.cli.output import make_ci_output, make_output, make_picture
 from kvcalc.cli.workload import make_grid, make_request
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "question": make_question,
     "out": make_output,
     "ci_out": make_ci_output,
+    "picture": make_picture,
 }
 
 

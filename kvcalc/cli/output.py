@@ -33,7 +33,11 @@ SUFFIXES = {
     ".xlsx": "xlsx",
     ".sarif": "sarif",
     ".xml": "junit",
+    ".svg": "svg",
+    ".png": "png",
+    ".html": "html",
 }
+PICTURES = ("svg", "png", "html", "json")  # json: its Vega-Lite
 BINARY = {"parquet": "kvcalc.report.parquet", "xlsx": "kvcalc.report.xlsx"}  # each has write(blocks, file) -> warnings
 
 FORMAT_HELP = "Default: what -o's suffix says, else the variable KVCALC_FORMAT, else table."
@@ -42,7 +46,17 @@ CiFormatOption = Annotated[CiFormat | None, typer.Option("--format", "-f", help=
 OutputOption = Annotated[
     str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, whole or not at all.")
 ]
-ColorOption = Annotated[Literal["auto", "always", "never"], typer.Option("--color", help="Colours in the table.")]
+PictureOption = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="FILE.svg, .png, .html (one page that needs nothing else), .json (its Vega-Lite) or .txt. Default: a plot "
+        "in the terminal.",
+    ),
+]
+ColorOption = Annotated[Literal["auto", "always", "never"], typer.Option("--color", help="Colours in the terminal.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes or warnings on stderr.")]
 
 
@@ -126,9 +140,8 @@ class Output(NamedTuple):
             return None
         if SUFFIXES.get(suffix) not in self.formats:
             known = [known for known, format_ in SUFFIXES.items() if format_ in self.formats]
-            raise KvcalcError(
-                f"-o {self.path}: no format is known by {suffix}", f"one of {' '.join(known)} .txt, or give --format"
-            )
+            also = "" if self.formats == PICTURES else ", or give --format"
+            raise KvcalcError(f"-o {self.path}: no format is known by {suffix}", f"one of {' '.join(known)} .txt{also}")
         return SUFFIXES[suffix]
 
     def _usual_format(self) -> str:
@@ -154,6 +167,29 @@ class Output(NamedTuple):
             for piece in pieces:
                 _print(piece)
 
+    def draw(self, picture: Callable[[str], bytes], text: Callable[[int, int | None, bool, bool], str]) -> None:
+        """Write a picture of the format that -o names; else its text, of a width, a height, in colour, in ASCII."""
+        chosen = self.format_of_path()
+        if chosen:
+            drawn = picture(chosen)
+
+            def fill(file: BinaryIO) -> None:
+                file.write(drawn)
+
+            _replace(str(self.path), fill)
+            return
+        columns, lines = _screen() if self.at_terminal() else (80, None)
+        self.put([text(columns, lines, self.colored(), not _has_braille(self.path))])
+
+    def at_terminal(self) -> bool:
+        """Whether the result goes to a terminal."""
+        return self.path in (None, "-") and sys.stdout is not None and sys.stdout.isatty()
+
+    def colored(self) -> bool:
+        """Whether the result has colours."""
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        return self.color == "always" or (self.color == "auto" and self.at_terminal() and not plain)
+
     def _put_binary(self, chosen: str, blocks: Iterable[Block]) -> None:
         """Write a file of a library's making."""
         if self.path in (None, "-"):
@@ -166,10 +202,7 @@ class Output(NamedTuple):
     def _table(self, tables: Sequence[Table]) -> str:
         from kvcalc.report.table import to_terminal
 
-        terminal = self.path in (None, "-") and sys.stdout is not None and sys.stdout.isatty()
-        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        color = self.color == "always" or (self.color == "auto" and terminal and not plain)
-        return to_terminal(tables, _width() if terminal else None, color=color)
+        return to_terminal(tables, _screen()[0] if self.at_terminal() else None, color=self.colored())
 
 
 def make_output(
@@ -194,6 +227,16 @@ def make_ci_output(
     return _checked(Output(format_, output, color, quiet, get_args(CiFormat)))
 
 
+def make_picture(
+    *,
+    output: PictureOption = None,
+    color: ColorOption = "auto",
+    quiet: QuietOption = False,
+) -> Output:
+    """Read the options of a command that draws. Raises KvcalcError where -o names no file or no format."""
+    return _checked(Output(None, output, color, quiet, PICTURES))
+
+
 def _checked(out: Output) -> Output:
     if out.path == "":
         raise KvcalcError("-o: cannot be written: it names no file")
@@ -214,10 +257,22 @@ def _print(text: str) -> None:
         raise KvcalcError(f"stdout: cannot be written: {error.strerror}") from None
 
 
-def _width() -> int:
+def _screen() -> tuple[int, int]:
+    """Columns and lines."""
     from shutil import get_terminal_size
 
-    return get_terminal_size().columns
+    return get_terminal_size()
+
+
+def _has_braille(path: str | None) -> bool:
+    """Whether the characters of a plot can be written: in a file always, on a dumb terminal never."""
+    if path not in (None, "-"):
+        return True
+    try:
+        "\u28ff".encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return os.environ.get("TERM") != "dumb"
 
 
 def _mode(path: str) -> int:

@@ -55,8 +55,8 @@ VariantsOption = Annotated[
         "--variants",
         "-v",
         metavar="LIST",
-        help="mha, gqa-8, mqa, mla, mla-512+64, mla-512+64/1536, swa-4096, by commas; or none. compare's default: "
-        "all that make sense beside one model, none beside several; elsewhere none.",
+        help="mha, gqa-8, mqa, mla, mla-512+64, mla-512+64/1536, swa-4096, by commas; or none. Default of "
+        "compare and plot: all that make sense beside one model, none beside several; elsewhere none.",
         autocompletion=complete_variants,
     ),
 ]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvcalc.report.figure import alt_text, axis_title, exact, short
+from kvcalc.report.figure import alt_text, axis_title, exact, short, shown
+from kvcalc.report.ticks import BINARY, TWOS, decades, ticks
 
 if TYPE_CHECKING:
     from kvcalc.figures.figure import Axis, Figure, Point, Series
@@ -34,7 +35,6 @@ SHAPES = (
 )
 
 
-BYTES = ((1 << 50, " PiB"), (1 << 40, " TiB"), (1 << 30, " GiB"), (1 << 20, " MiB"), (1 << 10, " KiB"), (1, " B"))
 TOKENS = ((1024**2, "m"), (1024, "k"))
 
 
@@ -58,6 +58,7 @@ def chart(figure: Figure, dark: bool = False) -> dict[str, Any]:
     it. Numbers are those of the figure, integers exact.
     """
     theme = DARK if dark else LIGHT
+    figure = shown(figure)
     layers = [*_bands(figure, theme), *_roofs(figure, theme), *_lines(figure, theme)]
     subtitle = [figure.subtitle] if figure.subtitle else []
     if any(point.group for _, point in figure.points):
@@ -104,9 +105,9 @@ def _lines(figure: Figure, theme: Theme) -> list[dict[str, Any]]:
         (figure.y, y, [point.y for _, point in figure.points]),
     ):
         if axis.log == 10:
-            channel["axis"]["values"] = _decades(values)
-        elif not axis.log and axis.unit in ("bytes", "tokens"):
-            channel["axis"]["values"] = _halves(max(values))
+            channel["axis"]["values"] = decades(min(values), max(values))
+        elif not axis.log and axis.unit in TWOS:
+            channel["axis"]["values"] = ticks(axis, 0, 2 * max(values), 12)
     named = {"field": "series", "type": "nominal", "title": None}
     legend = _legend(figure)
     color = {**named, "scale": _scale(figure, theme, "color"), "legend": legend}
@@ -130,23 +131,6 @@ def _lines(figure: Figure, theme: Theme) -> list[dict[str, Any]]:
     line = {"type": "line", "strokeWidth": 2}
     lines: dict[str, Any] = {"mark": line, "encoding": {**places, "strokeDash": dash, "detail": [{"field": "group"}]}}
     return [lines, *markers]
-
-
-def _decades(values: list[float]) -> list[float]:
-    """Powers of ten from below the least to above the most; 2 and 5 of them where they are few."""
-    from math import ceil, floor, log10
-
-    low, high = floor(log10(min(values))), ceil(log10(max(values)))
-    steps = (1, 2, 5) if high - low <= 2 else (1,)
-    return [step * 10.0**power for power in range(low - 1, high + 2) for step in steps]
-
-
-def _halves(top: float) -> list[int]:
-    """From 0 in steps of a power of two, up to eight of them, beyond the top."""
-    step = 1
-    while step * 8 < top:
-        step *= 2
-    return [step * at for at in range(10)]
 
 
 def _told(series: tuple[Series, ...]) -> list[str]:
@@ -249,7 +233,7 @@ def _label(axis: Axis) -> str:
     """A Vega expression that writes a tick."""
     value = "datum.value"
     if axis.unit in ("bytes", "tokens"):
-        units = BYTES if axis.unit == "bytes" else TOKENS
+        units = [(size, f" {unit}") for size, unit in BINARY] if axis.unit == "bytes" else TOKENS
         steps = (f"{value} >= {size} ? format({value} / {size}, '~r') + '{name}' : " for size, name in units)
         return f"{''.join(steps)}format({value}, '~r')"
     unit = axis.unit if axis.unit in ("FLOPs", "FLOP/s") else ""

@@ -38,6 +38,22 @@ def axis_title(axis: Axis) -> str:
     return f"{axis.title}, {axis.unit.replace('/', ' a ')}" if axis.unit in ("tokens", "FLOPs/byte") else axis.title
 
 
+def printable(text: str) -> str:
+    """What a name may put into a picture or a terminal: no control, and nothing that turns a line around."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def shown(figure: Figure) -> Figure:
+    """The figure with every text of a file's making printable."""
+    return figure._replace(
+        title=printable(figure.title),
+        subtitle=printable(figure.subtitle),
+        series=tuple(one._replace(label=printable(one.label)) for one in figure.series),
+        bands=tuple(one._replace(label=printable(one.label)) for one in figure.bands),
+        roofs=tuple(one._replace(label=printable(one.label)) for one in figure.roofs),
+    )
+
+
 def alt_text(figure: Figure) -> str:
     """What the picture shows, in sentences."""
     kind = "Log-log chart" if figure.roofs else "Line chart"
