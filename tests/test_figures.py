@@ -17,6 +17,7 @@ from kvcalc.attention.latent import Latent
 from kvcalc.attention.memory import Memory
 from kvcalc.attention.reach import Chunk, Full, Window
 from kvcalc.feedforward import Dense, Experts, FeedForward
+from kvcalc.formula import parse
 from kvcalc.model import Branch, ModelSpec
 from kvcalc.readers.load import load_all
 from kvcalc.variants import Variant, rebuild
@@ -108,6 +109,9 @@ def step_3(record: dict[str, Any]) -> float:
     if what.startswith("KV"):
         return value(spec, "cache_bytes", workload)
     if what.startswith("attn"):
+        if isinstance(memory, Latent):  # counted as wide for values as for scores
+            (scores,) = (work.formula for work in memory.work("absorbed") if work.name == "scores")
+            return 2 * layers * parse(scores).evaluate(memory.symbols()) * tokens
         return value(spec, "decode_core_flops", workload)
     if what == "linear":
         return value(spec, "decode_projection_flops", workload)
@@ -262,7 +266,7 @@ def on_one_device(record: dict[str, Any]) -> float:
     """Grouped-latent and multi-head low-rank attention's tables at TP 1: bytes, or elements in units of d_h."""
     n_h = record["model_dims"]["heads"]
     label = _label(record).removesuffix("_TP1")
-    memory: Memory = Latent(n_h, 512, 64, 128, 128) if label == "MLA" else heads(n_h, n_h, 128)
+    memory: Memory = Latent(n_h, 512, 64, 128, 128) if label in ("MLA", "MLRA-4") else heads(n_h, n_h, 128)
     if label.startswith("GQA-"):
         memory = heads(n_h, int(label.removeprefix("GQA-")), 128)
     return per_token(model(memory)) if record["id"].startswith("gla") else elements(model(memory)) / 128

@@ -91,6 +91,16 @@ def deepseek_v4_in_vllm(record: dict[str, Any]) -> float:
     }[_label(record)]
 
 
+def deepseek_v4_paper(record: dict[str, Any]) -> float:
+    """Percent of V3.2's at a million tokens: vectors of 448 fp8 and 64 bf16 elements, index keys of fp4; V3.2's of fp8."""
+    v32 = from_config(next(one["config"] for one in records("sparse.jsonl") if one["id"] == "deepseek-v3.2"))
+    parts = (f"[{WINDOW}, {ROWS.format(m=4, c=2)}]", LIGHT, HEAVY)
+    rows, light, heavy = (value(one_layer(kind), "cache_elements", Workload(MILLION)) for kind in parts)
+    vectors, keys = 30 * rows + 31 * heavy, 30 * (light - rows)
+    old = value(v32, "cache_elements", Workload(MILLION)) * (512 + 2 * 64 + 128) / (512 + 64 + 128)
+    return 100 * (vectors * (448 + 2 * 64) / 512 + keys / 2) / old
+
+
 def step_3(record: dict[str, Any]) -> float:
     """Step-3's table: attention over the context alone, the FFN without its router."""
     name, _, at = _label(record).partition("@")
@@ -141,6 +151,7 @@ def tensor_product(record: dict[str, Any]) -> float:
 
 COMPUTED = {
     "vllm-v4": deepseek_v4_in_vllm,
+    "dsv4-paper": deepseek_v4_paper,
     "step3": step_3,
     "gla-t5": on_one_of_several_devices,
     "mlra-t1": on_one_of_several_devices,

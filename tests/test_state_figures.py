@@ -47,6 +47,9 @@ def minimax(record: dict[str, Any]) -> float:
     tokens = Workload(32768 if record["id"].endswith("32K") else 8192)
     if "_KV@" in record["id"]:
         return value(spec, "cache_bytes", tokens) + value(spec, "state_bytes", tokens)
+    if "_attn@" in record["id"]:
+        state = value(spec, "state_elements", tokens)
+        return value(spec, "decode_core_flops", tokens) + (10 - 4) * state  # ours are 4 an element of the states
     if record["id"].endswith("linear"):
         return value(spec, "decode_projection_flops", tokens)
     attention, logits = value(spec, "decode_attention_flops", tokens), 2 * 6144 * 200064
@@ -88,7 +91,8 @@ def goose(record: dict[str, Any]) -> float:
     decay, rate, gate, mix = dims["ranks"]
     first = Rwkv7(d // 64, 64, decay, rate, gate)
     layers: list[Memory] = [first, *[first._replace(value_rank=mix)] * (dims["layers"] - 1)]
-    return value(rwkv(layers, dims, 4 * d, "d"), "parameters", Workload(1))
+    key = "state_elements" if "state" in record["id"] else "parameters"
+    return value(rwkv(layers, dims, 4 * d, "d"), key, Workload(1))
 
 
 def eagle_and_finch(record: dict[str, Any]) -> float:
@@ -96,7 +100,12 @@ def eagle_and_finch(record: dict[str, Any]) -> float:
     d = dims["d"]
     ranks = (32, 64) if record["id"].startswith("finch") else ()
     layers: list[Memory] = [Rwkv6(d // 64, 64, *ranks)] * dims["layers"]
-    return value(rwkv(layers, dims, 7 * d // 2, "d*d + 2*d"), "parameters", Workload(1))
+    spec = rwkv(layers, dims, 7 * d // 2, "d*d + 2*d")
+    state, parameters = (value(spec, key, Workload(1)) for key in ("state_elements", "parameters"))
+    if "flops" in record["id"]:
+        shifts = 2 * d * dims["layers"]
+        return 2 * parameters + 6 * (state - shifts)
+    return state if "state" in record["id"] else parameters
 
 
 COMPUTED = {
@@ -108,6 +117,11 @@ COMPUTED = {
     "rwkv7": goose,
     "eagle": eagle_and_finch,
     "finch": eagle_and_finch,
+    "rwkv7-state": goose,
+    "eagle-state": eagle_and_finch,
+    "finch-state": eagle_and_finch,
+    "eagle-flops": eagle_and_finch,
+    "finch-flops": eagle_and_finch,
 }
 
 
