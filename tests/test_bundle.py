@@ -127,7 +127,9 @@ def test_every_kind_that_a_published_model_has_is_bundled() -> None:
     for name in bundle.names():
         (spec,) = load_all(name)
         for group in (*spec.groups, *(spec.encoder.groups if spec.encoder else ())):
-            found |= {kind for branch in group.layer.branches for kind in (branch.memory.kind, branch.reach.kind)}
+            found |= {
+                kind for branch in group.layer.branches for kind in (branch.memory._asdict()["kind"], branch.reach.kind)
+            }
     assert {*MEMORIES, *REACHES} - found == unpublished
 
 

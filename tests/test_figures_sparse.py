@@ -92,7 +92,7 @@ def deepseek_v4_in_vllm(record: dict[str, Any]) -> float:
 
 
 def deepseek_v4_paper(record: dict[str, Any]) -> float:
-    """Percent of V3.2's at a million tokens: vectors of 448 fp8 and 64 bf16 elements, index keys of fp4; V3.2's of fp8."""
+    """Percent of V3.2's at a million tokens: vectors of 448 fp8 and 64 bf16 elements, keys of fp4, V3.2's of fp8."""
     v32 = from_config(next(one["config"] for one in records("sparse.jsonl") if one["id"] == "deepseek-v3.2"))
     parts = (f"[{WINDOW}, {ROWS.format(m=4, c=2)}]", LIGHT, HEAVY)
     rows, light, heavy = (value(one_layer(kind), "cache_elements", Workload(MILLION)) for kind in parts)

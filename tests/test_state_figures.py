@@ -103,7 +103,7 @@ def eagle_and_finch(record: dict[str, Any]) -> float:
     spec = rwkv(layers, dims, 7 * d // 2, "d*d + 2*d")
     state, parameters = (value(spec, key, Workload(1)) for key in ("state_elements", "parameters"))
     if "flops" in record["id"]:
-        shifts = 2 * d * dims["layers"]
+        shifts: int = 2 * d * dims["layers"]
         return 2 * parameters + 6 * (state - shifts)
     return state if "state" in record["id"] else parameters
 

@@ -39,9 +39,9 @@ def deepseek_llm(record: dict[str, Any]) -> float:
     )
     flops = value(spec, "decode_model_flops", Workload(dims["l_seq"])) - 2 * d * dims["V"]
     if label.endswith("_M"):
-        return BACKWARD * flops / {"M": 1e6, "G": 1e9}[record["unit"][0]]
+        return float(BACKWARD * flops / {"M": 1e6, "G": 1e9}[record["unit"][0]])
     counted = {**record, "id": label.removesuffix("/M"), "unit": "M"}
-    return 6 * 1e6 * deepseek_llm_parameters(counted) / (BACKWARD * flops)
+    return float(6 * 1e6 * deepseek_llm_parameters(counted) / (BACKWARD * flops))
 
 
 def used(record: dict[str, Any]) -> float:
@@ -50,14 +50,14 @@ def used(record: dict[str, Any]) -> float:
     peak = peak_of(DEVICES[dims["gpu"]], "fp8" if dims["precision"].endswith("fp8") else "bf16")
     core = core_of(dims["layers"], dims["d"] // 64, 64, dims["T"])
     flops = dims["times"] * (2 * mpt_parameters(record) + core)
-    return 100 * flops * dims["tokens_per_s"] / (dims["gpus"] * peak)
+    return float(100 * flops * dims["tokens_per_s"] / (dims["gpus"] * peak))
 
 
 def palm(record: dict[str, Any]) -> float:
     dims = record["model_dims"]
     core = core_of(dims["L"], dims["H"], dims["Q"], dims["T"]) if "with_attention" in record["id"] else 0
     peak = peak_of(dims["device"], "bf16")
-    return 100 * (6 * dims["N"] + BACKWARD * core) * dims["tokens_per_s"] / (dims["devices"] * peak)
+    return float(100 * (6 * dims["N"] + BACKWARD * core) * dims["tokens_per_s"] / (dims["devices"] * peak))
 
 
 def context_that_fits(record: dict[str, Any]) -> float:
