@@ -99,8 +99,9 @@ def cautions(spec: ModelSpec, workloads: Sequence[Workload]) -> list[str]:
     told = []
     if not {"k", "v"} & set(stored_roles(spec)) and any(asked.dtype_k or asked.dtype_v for asked in workloads):
         told.append(f"{spec.name}: it stores neither K nor V: --dtype-k and --dtype-v change nothing, --dtype does")
-    if spec.quantization and spec.quantization.note and not all(asked.weight_dtype for asked in workloads):
-        told.append(f"{spec.name}: {spec.quantization.note}")
+    own = spec.quantization
+    if own and own.note and (own.stored or not all(asked.weight_dtype for asked in workloads)):
+        told.append(f"{spec.name}: {own.note}")
     last, limit = max(asked.last_tokens for asked in workloads), spec.max_position_embeddings
     if 0 < limit < last:
         told.append(f"{spec.name}: {last:,} tokens are beyond its max_position_embeddings, {limit:,}")

@@ -12,6 +12,7 @@ from kvcalc.quantity import Quantity, Total
 from kvcalc.rope import supports
 from kvcalc.rows import RATIOS
 from kvcalc.storage import Bits, Elements
+from kvcalc.weight_bytes import weight_format
 from kvcalc.workload import MODES
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class Fact(NamedTuple):
     """One number: of which section, of which part of the model, what it is."""
 
-    section: str  # layers | parameters | flops | summary | rope | recompute
+    section: str  # layers | parameters | weights | flops | summary | rope | recompute
     part: str
     layers: str  # '0..4 6..10', or '' for the whole model
     quantity: str
@@ -47,7 +48,8 @@ def facts(report: Report, *, recompute: bool = False) -> list[Fact]:
 
         more = [Fact("recompute", trade.way, "", trade.quantity, trade.value) for trade in trades(report)]
         return [*facts(report), *more]
-    return [*_layers(report), *_parameters(report), *_flops(report), *_summary(report), *_rope(report)]
+    stored = [*_stored(report)]
+    return [*_layers(report), *_parameters(report), *stored, *_flops(report), *_summary(report), *_rope(report)]
 
 
 def indices_label(indices: tuple[int, ...]) -> str:
@@ -95,6 +97,16 @@ def _parameters(report: Report) -> Iterator[Fact]:
         found[part] = found.get(part, 0) + value
     for part, value in found.items():
         yield Fact("parameters", part, "", "parameters", value)
+
+
+def _stored(report: Report) -> Iterator[Fact]:
+    """What the tensors of a file hold, by kind and type, where that is what is counted."""
+    own = report.spec.quantization
+    counted = bool(own) and bool(weight_format(report.spec, report.workload).stored)
+    for one in own.stored if own and counted else ():
+        part = f"{one.kind} / {one.type}"
+        yield Fact("weights", part, "", "weights", one.weights)
+        yield Fact("weights", part, "", "bytes", one.bytes)
 
 
 def _flops(report: Report) -> Iterator[Fact]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.quantity import Part, Quantity, Total
 from kvcalc.rows import weight_dtype
-from kvcalc.weight_formats import EVERYTHING, WeightFormat, format_of
+from kvcalc.weight_formats import EVERYTHING, GGUF_BLOCKS, OF_GGUF, SOURCE_STORED, WeightFormat, format_of
 from kvcalc.weights import parameters
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from kvcalc.model import ModelSpec
     from kvcalc.quantity import Node
+    from kvcalc.weight_formats import Quantization, Stored
     from kvcalc.workload import Workload
 
 MATRICES = {  # of attention, by the names that memories give them; what is not here is left as it is
@@ -90,15 +91,42 @@ def _is_sum(formula: str) -> bool:
 
 def weight_format(spec: ModelSpec, workload: Workload) -> WeightFormat:
     """How the weights are stored: as asked, else as the config says, else bf16."""
-    stored, own = format_of(weight_dtype(spec, workload)), spec.quantization
+    name, own = weight_dtype(spec, workload), spec.quantization
+    if own and own.stored and name == own.format:
+        return _of_a_file(own)
+    stored = format_of(name)
     if workload.weight_dtype or own is None:
         return stored
     return stored._replace(kinds=tuple(kind for kind in stored.kinds if kind not in own.kept))
 
 
+def _of_a_file(own: Quantization) -> WeightFormat:
+    """What the tensors of a file hold; its tables that are no weights count with the vectors."""
+    stored = tuple(one if one.kind != "buffers" else one._replace(kind="vectors", weights=0) for one in own.stored)
+    matrices = [one for one in stored if one.kind in OF_GGUF and one.weights]
+    narrowest = min((_element_bits(one) for one in matrices), default=16)
+    kinds = tuple(dict.fromkeys(one.kind for one in matrices))
+    return WeightFormat(own.format, 1, 16, narrowest, kinds, 16, SOURCE_STORED, stored)
+
+
+def _element_bits(one: Stored) -> int:
+    return GGUF_BLOCKS[one.type][2] if one.type in GGUF_BLOCKS else max(1, 8 * one.bytes // one.weights)
+
+
+def _in_types(stored: WeightFormat) -> Total:
+    """The bytes of a file's tensors, type by type."""
+    sums: dict[str, int] = {}
+    for one in stored.stored:
+        sums[one.type] = sums.get(one.type, 0) + one.bytes
+    parts = (Part(1, kind, Quantity(kind, "b", {"b": size}, SOURCE_STORED)) for kind, size in sums.items())
+    return Total("bytes of the file's tensors", tuple(parts))
+
+
 def weight_bytes(spec: ModelSpec, workload: Workload) -> Node:
     """Bytes of all weights, rounded up once for what the format holds and once for the rest."""
-    stored = weight_format(spec, workload)
+    stored, own = weight_format(spec, workload), spec.quantization
+    if stored.stored and own:
+        return Quantity("", "ceil_div(b*parameters, w)", {"b": _in_types(stored), "w": own.parameters}, stored.source)
     if stored.kinds == EVERYTHING:
         return Quantity("", f"ceil_div({stored.bits}*parameters, 8)", {}, stored.source)
     inside = Total("weights in blocks", tuple(one.part for one in held(spec) if one.kind in stored.kinds))
@@ -107,7 +135,10 @@ def weight_bytes(spec: ModelSpec, workload: Workload) -> Node:
 
 
 def bytes_of(stored: WeightFormat, kind: str, weights: int) -> int:
-    """Bytes of so many weights of one kind."""
+    """Bytes of so many weights of one kind: of a file's at the mean of what it stores of that kind, else of all."""
+    if stored.stored:
+        alike = [one for one in stored.stored if one.kind == kind] or list(stored.stored)
+        return -(-sum(one.bytes for one in alike) * weights // max(1, sum(one.weights for one in alike)))
     if stored.kinds == EVERYTHING or kind in stored.kinds:
         return -(-stored.bits * weights // (8 * stored.block))
     return -(-stored.rest_bits * weights // 8)

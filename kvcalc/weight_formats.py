@@ -29,12 +29,23 @@ SOURCE_NF4 = (
     "QLoRA (arXiv:2305.14314) sec. 3: NF4 in blocks of 64, an fp32 constant each; double: fp8, and fp32 per 256"
 )
 SOURCE_GGUF = "ggml/src/ggml-common.h: the block structs of ggml"
+SOURCE_STORED = "the types and shapes of the file's tensors, and ggml/src/ggml-common.h"
+
+
+class Stored(NamedTuple):
+    """Weights of one kind that a file stores in one type, and the bytes they take there."""
+
+    kind: str
+    type: str
+    weights: int
+    bytes: int
 
 
 class WeightFormat(NamedTuple):
     """`bits` for every `block` weights of the `kinds` it holds, () being all; `rest_bits` for each other weight.
 
-    `element_bits` is what one element is computed with at the least, for the peak of an accelerator.
+    `element_bits` is what one element is computed with at the least, for the peak of an accelerator. Where `stored`
+    says what the tensors of a file hold, that is counted, and neither `bits` nor `rest_bits`.
     """
 
     name: str
@@ -44,32 +55,39 @@ class WeightFormat(NamedTuple):
     kinds: tuple[str, ...] = EVERYTHING
     rest_bits: int = 16
     source: str = ""
+    stored: tuple[Stored, ...] = ()
 
 
 class Quantization(NamedTuple):
-    """How a checkpoint stores its weights, by its own config.
+    """How a checkpoint stores its weights, by its own config, or tensor by tensor.
 
     `format` is a name of --weight-dtype, '' where it is not understood; `kept` are kinds that it leaves as they are;
-    `method` is the config's word for it, `note` what is to be said of it.
+    `method` is the config's word for it, `note` what is to be said of it. `stored` is what the tensors of a file say,
+    which is then counted instead of a format, and `parameters` how many parameters of the model they hold.
     """
 
     format: str = ""
     kept: tuple[str, ...] = ()
     method: str = ""
     note: str = ""
+    stored: tuple[Stored, ...] = ()
+    parameters: int = 0
 
 
-GGUF_BLOCKS = {  # weights of a block, its bytes, bits of an element
+GGUF_BLOCKS = {  # weights of a block, its bytes, bits of an element; mxfp4 and nvfp4 of ggml take what FORMATS says
     "q4_0": (32, 18, 4),
     "q4_1": (32, 20, 4),
     "q5_0": (32, 22, 5),
     "q5_1": (32, 24, 5),
     "q8_0": (32, 34, 8),
+    "q8_1": (32, 40, 8),
     "q2_k": (256, 84, 2),
     "q3_k": (256, 110, 3),
     "q4_k": (256, 144, 4),
     "q5_k": (256, 176, 5),
     "q6_k": (256, 210, 6),
+    "q8_k": (256, 292, 8),
+    "q1_0": (128, 18, 1),
     "iq1_s": (256, 50, 1),
     "iq1_m": (256, 56, 1),
     "iq2_xxs": (256, 66, 2),
@@ -99,7 +117,12 @@ FORMATS = {
 }
 EXAMPLES = ("int4_g128", "int4_g128z", "int8_g128")  # of groups, whose size is anybody's
 _GROUPS = re.compile(r"int(?P<bits>[2-8])_g(?P<group>[0-9]{1,6})(?P<zero>z?)")
-_MIXTURE = re.compile(r"(?P<block>q[2-6]_k|iq[1-4])_[sml]", re.IGNORECASE)
+# What llama.cpp calls files of several types: each file says itself what its tensors are in.
+MIXTURES = (
+    *("q2_k_s", "q3_k_s", "q3_k_m", "q3_k_l", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m"),
+    *("iq2_m", "iq3_xs", "iq3_m", "mxfp4_moe"),
+)
+OF_LLAMA_CPP = {"f64": "fp64", "f32": "fp32", "f16": "fp16", "i8": "int8"}
 
 
 def weight_dtypes() -> Iterator[str]:
@@ -110,9 +133,12 @@ def weight_dtypes() -> Iterator[str]:
 
 
 def format_of(name: str) -> WeightFormat:
-    """The format of a name that `parse_weight_dtype` knows."""
+    """The format of a name that `parse_weight_dtype` knows. Raises KvcalcError for a mixture."""
     if name in FORMATS:
         return FORMATS[name]
+    if name in MIXTURES:
+        message = f"{name} is a mixture of block types, by tensor, and this model comes from no file of that name"
+        raise KvcalcError(message, "one block type for all: q4_k, q6_k, iq4_xs")
     if match := _GROUPS.fullmatch(name):
         bits, group, zero = int(match["bits"]), int(match["group"]), bool(match["zero"])
         scales = 16 + bits * zero
@@ -123,19 +149,15 @@ def format_of(name: str) -> WeightFormat:
 
 def parse_weight_dtype(text: str, option: str) -> str:
     """A known format's name: a dtype's, fp8_b128, int4_g128, int4_g128z, mxfp4, q4_k. Raises KvcalcError."""
-    name = text.lower()
-    if name in FORMATS:
+    name = OF_LLAMA_CPP.get(text.lower(), text.lower())
+    if name in FORMATS or name in MIXTURES:
         return name
     if match := _GROUPS.fullmatch(name):
         if int(match["group"]) > 0:
             return f"int{match['bits']}_g{int(match['group'])}{match['zero']}"
         raise KvcalcError(f"{option}: {text!r}: a group of no weights", "int4_g128: 4 bits and a scale every 128")
-    if (match := _MIXTURE.fullmatch(name)) and name not in FORMATS:
-        raise KvcalcError(
-            f"{option}: {text!r} is a mixture of block types, by tensor", "one block type for all: q4_k, q6_k, iq4_xs"
-        )
     try:
-        return parse_dtype(text, option)
+        return parse_dtype(name, option)
     except KvcalcError as error:
         known = list(weight_dtypes())
         raise KvcalcError(error.message, did_you_mean(text, known) or f"known: {' '.join(known)}") from None

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 Shapes = dict[str, tuple[int, ...]]
 
 
-def write_gguf(path: Path, architecture: str, keys: dict[str, Any], shapes: Shapes) -> str:
-    """A file of these keys, named without their architecture; shapes as torch has them, outermost first."""
+def write_gguf(
+    path: Path,
+    architecture: str,
+    keys: dict[str, Any],
+    shapes: Shapes,
+    types: Mapping[str, str] = NOTHING,
+    big_endian: bool = False,
+) -> str:
+    """A file of these keys, named without their architecture; shapes as torch has them, outermost first.
+
+    `types` are ggml's, by tensor; what it does not name is in f16.
+    """
     import gguf
     import numpy
 
-    writer = gguf.GGUFWriter(str(path), architecture)
+    order = gguf.GGUFEndian.BIG if big_endian else gguf.GGUFEndian.LITTLE
+    writer = gguf.GGUFWriter(str(path), architecture, endianess=order)
     for name, value in keys.items():
-        key = name if name.startswith(("split.", "tokenizer.")) else f"{architecture}.{name}"
+        key = name if name.startswith(("split.", "tokenizer.", "general.")) else f"{architecture}.{name}"
         add(writer, key, value)
     for name, shape in shapes.items():
-        writer.add_tensor_info(name, shape, numpy.dtype("float16"), 2 * int(numpy.prod(shape)))
+        kind = gguf.GGMLQuantizationType[types.get(name, "F16")]
+        writer.add_tensor_info(name, shape, numpy.dtype("float16"), 2 * int(numpy.prod(shape)), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -34,6 +50,8 @@ def add(writer: Any, key: str, value: Any) -> None:  # the package has no types 
         writer.add_array(key, value)
     elif isinstance(value, str):
         writer.add_string(key, value)
+    elif isinstance(value, bool):
+        writer.add_bool(key, value)
     elif isinstance(value, float):
         writer.add_float32(key, value)
     elif key.startswith("split."):

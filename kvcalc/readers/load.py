@@ -101,14 +101,15 @@ def _read_file(path: str) -> list[Loaded]:
 
 def _read_gguf(path: str) -> Loaded:
     from kvcalc.readers.gguf import read_header, stem
-    from kvcalc.readers.llama_cpp import check_parameters, to_native
+    from kvcalc.readers.llama_cpp import to_native, with_weights
     from kvcalc.readers.native import read_native
+    from kvcalc.readers.text import Document
 
     header = read_header(path)
-    native, origins = to_native(header, _clean(stem(path)) or "gguf")
-    spec = read_native(native)
-    check_parameters(header, native, spec)
-    return Loaded(spec, native, native, tuple(_origins(native, origins)))
+    told = to_native(header, _clean(stem(path)) or "gguf")
+    told = with_weights(header, told, read_native(Document(path, told.native, dict)))
+    native = Document(path, told.native, dict)
+    return Loaded(read_native(native), native, native, tuple(_origins(native, told.origins)))
 
 
 def read_models(documents: list[Document], path: str) -> list[Loaded]:

@@ -19,7 +19,7 @@ from kvcalc.readers.complaint import first_error
 from kvcalc.readers.schema import CustomFile, DenseFile, HeadsFile, LayerFile, ModelFile
 from kvcalc.rope import usable
 from kvcalc.rotary import Rope, Scaling
-from kvcalc.weight_formats import Quantization, parse_weight_dtype
+from kvcalc.weight_formats import Quantization, Stored, parse_weight_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,13 +91,18 @@ class _Builder:
         return rope
 
     def _quantization(self, file: QuantizationFile) -> Quantization:
-        name = ""
-        if file.format is not None:
+        name = file.format or ""  # of a file, whatever it calls its mixture
+        if file.format is not None and not file.stored:
             try:
                 name = parse_weight_dtype(file.format, "format")
             except KvcalcError as error:
                 raise self.document.error(("quantization", "format"), error.message, error.hint) from None
-        return Quantization(name, tuple(file.kept), file.method or "", file.note or "")
+        stored = tuple(Stored(**one.model_dump()) for one in file.stored)
+        if bool(stored) != bool(file.parameters) or (stored and not name):
+            raise self.document.error(
+                ("quantization",), "stored, parameters and format stand together", "what the tensors of a file hold"
+            )
+        return Quantization(name, tuple(file.kept), file.method or "", file.note or "", stored, file.parameters)
 
     def _encoder(self, stack: EncoderFile) -> EncoderSpec:
         place: Place = ("encoder",)

@@ -7,7 +7,7 @@ from typing import Any
 from kvcalc.attention.kinds import FEEDFORWARDS, MEMORIES, REACHES, class_of
 from kvcalc.model import Branch, EncoderSpec, Extra, Layer, LayerGroup, ModelSpec, runs
 from kvcalc.rotary import Rope, Scaling
-from kvcalc.weight_formats import Quantization
+from kvcalc.weight_formats import Quantization, Stored
 
 SELDOM = (
     *("extras", "encoder", "encoder_tokens", "state_dtype", "lm_head_size", "mtp", "predicted", "rope"),
@@ -26,7 +26,9 @@ def from_plain(plain: dict[str, Any]) -> ModelSpec:
         scaling = spec["rope"]["scaling"]
         spec["rope"] = Rope(**{**spec["rope"], "scaling": Scaling(**scaling) if scaling else None})
     if "quantization" in spec:
-        spec["quantization"] = Quantization(**{**spec["quantization"], "kept": tuple(spec["quantization"]["kept"])})
+        told = spec["quantization"]
+        stored = tuple(Stored(*one) for one in told.get("stored", ()))
+        spec["quantization"] = Quantization(**{**told, "kept": tuple(told["kept"]), "stored": stored})
     return ModelSpec(**spec)
 
 
@@ -73,7 +75,10 @@ def to_plain(spec: ModelSpec) -> dict[str, Any]:
         scaling = spec.rope.scaling
         plain["rope"] = {**spec.rope._asdict(), "scaling": scaling._asdict() if scaling else None}
     if spec.quantization:
-        plain["quantization"] = spec.quantization._asdict()
+        late = ("stored", "parameters")
+        plain["quantization"] = {
+            key: told for key, told in spec.quantization._asdict().items() if told or key not in late
+        }
     return {"attention": spec.attention, "layers": spec.layers, "spec": plain}
 
 

@@ -272,6 +272,26 @@ class RopeFile(Strict):
     full_layers: bool = Field(default=True, description="false: only layers with a window or chunk have positions")
 
 
+class StoredFile(Strict):
+    """Weights of one kind that the tensors of a file store in one type."""
+
+    kind: Literal[
+        "attention",
+        "mlp",
+        "experts",
+        "shared experts",
+        "router",
+        "embedding",
+        "positions",
+        "lm_head",
+        "vectors",
+        "buffers",
+    ] = Field(description="what they are weights of; vectors: norms, biases, tables; buffers: no parameters")
+    type: str = Field(pattern=NAME, description="what ggml calls it: q4_k, f32")
+    weights: Annotated[int, Field(ge=0, le=10**18)] = Field(description="how many")
+    bytes: Annotated[int, Field(ge=0, le=10**18)] = Field(description="what they take")
+
+
 class QuantizationFile(Strict):
     """How the weights are stored, where --weight-dtype does not say otherwise."""
 
@@ -281,6 +301,10 @@ class QuantizationFile(Strict):
     )
     method: Text | None = Field(None, description="what the config calls it")
     note: Text | None = Field(None, description="what to say of it")
+    stored: list[StoredFile] = Field([], description="what the tensors of a file hold, counted instead of a format")
+    parameters: Annotated[int, Field(ge=0, le=10**18)] = Field(
+        0, description="the model's parameters that these tensors hold; with `stored` alone"
+    )
 
 
 class ModelFile(StackFile):

@@ -22,6 +22,7 @@ NAMES = {  # of the world's fields, where a file calls them otherwise; the rest 
 }
 SPANS = {"sliding_window", "dilation", "attention_chunk_size"}
 BY_LINE = ("layers", "branches", "encoder")
+BY_ROW = ("stored",)  # lists of short mappings: each on a line
 APART = ("groups", "extras", "encoder", "mtp", "predicted", "rope", "quantization")
 FIRST = ("name", "source", "vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings")
 
@@ -55,7 +56,11 @@ def to_native(spec: ModelSpec) -> dict[str, Any]:
             native["rope"]["scaling"] = _whole({"kind": spec.rope.scaling.kind, **_given(spec.rope.scaling)})
     if spec.quantization:
         given = _given(spec.quantization)
-        native["quantization"] = {key: list(value) if key == "kept" else value for key, value in given.items()}
+        if "kept" in given:
+            given["kept"] = list(given["kept"])
+        if "stored" in given:
+            given["stored"] = [one._asdict() for one in spec.quantization.stored]
+        native["quantization"] = given
     if spec.encoder:
         native["encoder"] = _encoder(spec.encoder)
     return native
@@ -255,6 +260,10 @@ def _lines(key: str, value: Any, depth: int, dumper: Any) -> list[str]:
         return _folded(f"{indent}{name}: ", value, indent, dumper)
     found = [f"{indent}{name}:\n"]
     for item in value:
+        line = f"{indent}  - {yaml.dump(item, Dumper=dumper, default_flow_style=True, sort_keys=False, width=1 << 30)}"
+        if key in BY_ROW and len(line) <= WIDTH:
+            found.append(line)
+            continue
         inner = [line for k, v in item.items() for line in _lines(k, v, depth + 2, dumper)]
         found += [f"{indent}  - {inner[0].lstrip()}", *inner[1:]]
     return found

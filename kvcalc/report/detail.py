@@ -48,6 +48,7 @@ def detail_tables(report: Report, facts: Sequence[Fact], *, recompute: bool = Fa
     return [
         _layers(report, facts),
         _parameters(facts),
+        *_stored(facts),
         _flops(facts),
         _summary(report, facts),
         *([support_table(found)] if found else []),
@@ -102,6 +103,32 @@ def _parameters(facts: Sequence[Fact]) -> Table:
         Column("share", tuple(_percent(value, total) for value in values), rank=1),
     )
     return Table("", columns)
+
+
+def _stored(facts: Sequence[Fact]) -> list[Table]:
+    """What the tensors of a file hold, the most bytes first."""
+    parts: dict[str, dict[str, int]] = {}
+    for fact in facts:
+        if fact.section == "weights":
+            parts.setdefault(fact.part, {})[fact.quantity] = int(fact.value or 0)
+    if not parts:
+        return []
+    held = sorted(parts.items(), key=lambda part: -part[1]["bytes"])
+    total = {key: sum(part[key] for _, part in held) for key in ("weights", "bytes")}
+    rows = [(*part.partition(" / ")[::2], told) for part, told in [*held, ("total / ", total)]]
+    columns = (
+        Column("weights in the file", tuple(kind for kind, _, _ in rows), numeric=False),
+        Column("type", tuple(kind for _, kind, _ in rows), numeric=False),
+        Column("number", tuple(count(told["weights"]) for _, _, told in rows)),
+        Column("bits each", tuple(_bits(told) for _, _, told in rows), rank=2),
+        Column("size", tuple(bytes_binary(told["bytes"]) for _, _, told in rows)),
+        Column("bytes, exact", tuple(count(told["bytes"]) for _, _, told in rows), rank=1),
+    )
+    return [Table("", columns)]
+
+
+def _bits(told: dict[str, int]) -> str:
+    return f"{8 * told['bytes'] / told['weights']:.2f}" if told["weights"] else "-"
 
 
 def _in_all(facts: Sequence[Fact], quantity: str) -> int:
