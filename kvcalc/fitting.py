@@ -153,18 +153,13 @@ def fit(
 
 
 def of_its_class(workload: Workload, machine: Machine | None) -> Workload:
-    """The workload with the class of GPU whose defaults its engine takes, where nobody said which.
-
-    vLLM's get_batch_defaults tells GPUs of 160 GiB and more, and of 70 GiB and more but no A100, from all others.
-    """
-    given = {name for name, _ in workload.engine_options}
-    if machine is None or "gpu_class" in given or "gpu_class" not in engine_of(workload.engine).options:
+    """The workload with the options of its engine whose defaults hang on the device, where nobody said them."""
+    rule = engine_of(workload.engine).of_device
+    if machine is None or rule is None:
         return workload
-    one = machine.accelerator
-    small = one.memory_bytes < 70 << 30 or one.name.startswith("A100")
-    large = one.vendor == "NVIDIA" and one.memory_bytes >= 160 << 30
-    word = "a100" if small else "b200" if large else "h100"
-    return workload._replace(engine_options=(*workload.engine_options, ("gpu_class", word)))
+    given = {name for name, _ in workload.engine_options}
+    more = tuple(pair for pair in rule(machine.accelerator) if pair[0] not in given)
+    return workload._replace(engine_options=(*workload.engine_options, *more))
 
 
 def largest(fits: Callable[[int], bool], most_: int) -> int | None:
@@ -195,16 +190,14 @@ class _Solver(NamedTuple):
     reserved: Callable[[int, int], int]
 
     def fits(self, context: int, batch: int) -> bool:
-        """Whether a replica admits this batch: what the others take away leaves enough for one more to start."""
-        whole = self.reserved(context, batch)
-        if whole > self.budget.pool:
+        """Whether a replica starts and admits this batch."""
+        if self.reserved(context, batch) > self.budget.pool:
             return False
         engine = engine_of(self.workload.engine)
         if engine.pool is None:
             return True
-        one = self.workload._replace(context_tokens=context, batch=1)
-        left = self.budget.pool - (whole - self.reserved(context, 1))
-        return left > 0 and engine.pool(self.spec, one, left).fits
+        asked = self.workload._replace(context_tokens=context, batch=batch)
+        return self.budget.pool > 0 and engine.pool(self.spec, asked, self.budget.pool).fits
 
     def answer(self, context: int | None, batch: int | None, searched: str, *, endless: bool = False) -> Fit:
         """What there is to say of a context and a batch; `batch` counts all replicas."""

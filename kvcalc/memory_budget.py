@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.engines import Taking, engine_of
 from kvcalc.errors import KvcalcError
 from kvcalc.model import predicting
 from kvcalc.quantity import Quantity
@@ -24,7 +25,6 @@ ON_EACH = ("vectors", "router", "positions")
 DOWN = ("q down", "kv down", "index q", "index k", "RoPE key")
 KEYS_AND_VALUES = ("k", "v", "k bias", "v bias", "tied k and v")
 RANKS = ("vllm", "sglang", "tensorrt-llm")  # engines whose ranks hold weights so
-UTILIZATION = {"vllm": 92, "vllm 0.11.0": 90}  # percent of a device: gpu_memory_utilization; others take all of it
 ASSUMED_EVEN = "matrices and cache split evenly over the devices; norms, biases, tables and routers on each"
 ASSUMED_RANKS = (
     "matrices split over the devices; norms, biases, routers, down projections of latents and index projections on "
@@ -67,20 +67,28 @@ def deal(workload: Workload, machine: Machine | None) -> Deal:
 def memory_budget(
     spec: ModelSpec, workload: Workload, machine: Machine, utilization: Fraction | None, reserve: int
 ) -> MemoryBudget:
-    """The budget of a device that shares the model with workload.tensor_parallel - 1 others."""
+    """The budget of a device that shares the model with workload.tensor_parallel - 1 others.
+
+    `utilization` None: what the engine takes by default, of the memory or of what the weights leave.
+    """
     memory = machine.accelerator.memory_bytes
-    taken = default_utilization(workload) if utilization is None else utilization
-    unused = memory - -(-memory * taken.numerator // taken.denominator)
     weights = weights_on_a_device(spec, workload)
+    told = taken(spec, workload, memory)
+    share = told.share if utilization is None else utilization
+    if told.after_weights:
+        left = memory - reserve - weights
+        pool = left * share.numerator // share.denominator if left > 0 else left
+        return MemoryBudget(pool, memory, left - pool, reserve, weights)
+    unused = memory - -(-memory * share.numerator // share.denominator)
     return MemoryBudget(memory - unused - reserve - weights, memory, unused, reserve, weights)
 
 
-def default_utilization(workload: Workload) -> Fraction:
-    """The share of memory that the workload's engine takes: all of it but for vLLM."""
+def taken(spec: ModelSpec, workload: Workload, memory_bytes: int) -> Taking:
+    """What the workload's engine takes of a device by default: all of it where it has no rule."""
     from fractions import Fraction
 
-    told = UTILIZATION.get(f"{workload.engine} {workload.engine_version}") or UTILIZATION.get(workload.engine, 100)
-    return Fraction(told, 100)
+    rule = engine_of(workload.engine).taking
+    return rule(spec, workload, memory_bytes) if rule else Taking(Fraction(1), "")
 
 
 def assumed(workload: Workload) -> str:

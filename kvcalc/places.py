@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.amounts import parse_amount, parse_percent
 from kvcalc.comparison import cautions
+from kvcalc.engines.settings import told_engine
 from kvcalc.errors import KvcalcError
 from kvcalc.fitting import Fit, Place, fit
 from kvcalc.hardware.machine import parse_machines
-from kvcalc.memory_budget import assumed
+from kvcalc.memory_budget import assumed, taken
 from kvcalc.request import Request, parse_request
 from kvcalc.reserving import engine_notes
 
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from kvcalc.model import ModelSpec
 
 NOT_COUNTED = "activations, CUDA graphs and fragmentation are not counted: --reserve sets bytes aside for them"
-OWN_RESERVE = {  # of engines whose default for it depends on more than is known here
-    "sglang": "sglang sets aside at least 10 GiB of a large device by default (mem_fraction_static): say --reserve",
-    "tensorrt-llm": "tensorrt-llm takes 0.9 of what is free after the weights by default (free_gpu_memory_fraction): "
-    "say --reserve",
-}
 
 
 class Question(NamedTuple):
@@ -83,9 +79,18 @@ def fits(spec: ModelSpec, question: Question, places: Sequence[Place]) -> Fits:
     if machines:
         notes += [f"assumed: {assumed(one.workload)}" for one in answers if one.deal.tensor_parallel > 1]
         notes.append(NOT_COUNTED)
-        notes += [OWN_RESERVE[one.workload.engine] for one in answers if one.workload.engine in OWN_RESERVE]
+        notes += [told for one in answers if (told := _taken(spec, one, places))]
         notes += [told for machine in machines for told in machine.cautions]
     return Fits(tuple(answers), tuple(dict.fromkeys(notes)), tuple(warnings))
+
+
+def _taken(spec: ModelSpec, one: Fit, places: Sequence[Place]) -> str:
+    """What the engine takes of the device by default, and which option says otherwise."""
+    if one.machine is None or places[0].utilization is not None:
+        return ""
+    rule = taken(spec, one.workload, one.machine.accelerator.memory_bytes)
+    share = f"{float(rule.share):.4g}"
+    return f"{told_engine(one.workload)} takes {share} by default ({rule.why}): --utilization" if rule.why else ""
 
 
 def _bytes(text: str, where: str, least: int) -> int:

@@ -118,7 +118,7 @@ def test_vllm_of_today(row: dict[str, Any]) -> None:
         n = case["n"]
         scope = {"n": n, "B": 1, "encoder_tokens": 1500}
         assert [vllm.blocks_of(g.spec, chosen, VLLM).evaluate(scope) for g in plan.groups] == case["blocks"]
-        assert vllm.startup_bytes(whole, chosen, VLLM, n) == case["of_layers"]
+        assert vllm.startup_bytes(whole, chosen, VLLM, {**scope, "encoder_tokens": 0}) == case["of_layers"]
         assert analyze(spec, load._replace(context_tokens=n)).value("reserved_bytes") == case["bytes"]
         for gib, told in case["pools"].items():
             pool = vllm.pool(spec, load._replace(context_tokens=n), int(gib) * GIB)
@@ -145,8 +145,8 @@ def test_vllm_of_old(version: str) -> None:
         assert [group.layers for group in plan.groups] == row["groups"], named(row)
         assert plan.bytes_per_block == row["bytes_per_block"], named(row)
         assert sum(blocks) * plan.bytes_per_block == row["bytes"], named(row)
-        assert vllm.startup_bytes(plan, chosen, version, row["n"]) == row["startup"], named(row)
-        pool = vllm.pool_of(plan, chosen, version, row["n"], 40 * GIB)
+        assert vllm.startup_bytes(plan, chosen, version, scope) == row["startup"], named(row)
+        pool = vllm.pool_of(plan, chosen, version, scope, 40 * GIB)
         assert [pool.blocks, pool.tokens, pool.concurrency] == row["pool"], named(row)
         assert pool.fits is (row["startup"] <= 40 * GIB)
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from fractions import Fraction
 
     from kvcalc.attention.memory import State, Store
     from kvcalc.attention.reach import Reach
+    from kvcalc.hardware.accelerator import Accelerator
     from kvcalc.model import ModelSpec
     from kvcalc.quantity import Node, Quantity
     from kvcalc.workload import Workload
@@ -59,7 +61,7 @@ class Reserve(NamedTuple):
 class Pool(NamedTuple):
     """What a budget of bytes on one device becomes: blocks (None: it has none), tokens, and requests at one time.
 
-    `concurrency` None: the engine says none. `fits`: whether it starts and takes one request of this length.
+    `concurrency` None: the engine says none. `fits`: whether it starts, and takes the workload's batch of this length.
     """
 
     fits: bool
@@ -68,12 +70,24 @@ class Pool(NamedTuple):
     concurrency: float | None
 
 
+class Taking(NamedTuple):
+    """What an engine takes of a device where nobody says: a share of its memory, and why, with its source.
+
+    `after_weights`: the share is of what the weights leave, and is for the cache alone.
+    """
+
+    share: Fraction
+    why: str
+    after_weights: bool = False
+
+
 class Engine(NamedTuple):
     """Its name, and what it holds.
 
     `tokens`: of a reach at position n. `store` and `state`: the formulas of the elements that a token leaves and that
     a sequence keeps. `versions`, the newest first. `reserve` None: it sets nothing aside but what it
-    caches. `by_reading`: none of its code was run.
+    caches. `by_reading`: none of its code was run. `taking`: of a device of so many bytes; None: all of it.
+    `of_device`: options whose defaults hang on the device.
     """
 
     name: str
@@ -85,6 +99,8 @@ class Engine(NamedTuple):
     reserve: Callable[[ModelSpec, Workload], Reserve] | None = None
     by_reading: bool = False
     pool: Callable[[ModelSpec, Workload, int], Pool] | None = None
+    taking: Callable[[ModelSpec, Workload, int], Taking] | None = None
+    of_device: Callable[[Accelerator], tuple[tuple[str, str], ...]] | None = None
 
 
 def engine_of(name: str) -> Engine:

@@ -182,7 +182,8 @@ def _mattered(kinds: Sequence[Kind], chosen: Settings, windowed: bool) -> tuple[
 
 def pool(spec: ModelSpec, workload: Workload, budget_bytes: int) -> Pool:
     """The whole is allocated or it is not: what fits is one context of n_ctx cells."""
-    reserved = reserve(spec, workload._replace(batch=1)).reserved.evaluate({"n": workload.context_tokens, "B": 1})
+    scope = {"n": workload.context_tokens, "B": workload.batch}
+    reserved = reserve(spec, workload).reserved.evaluate(scope)
     fits = reserved <= budget_bytes
     return Pool(fits, None, -(-workload.context_tokens // CELLS) * CELLS if fits else 0, None)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import kept
-from kvcalc.engines import Engine, Option, Pool, Reserve
-from kvcalc.engines.layers import CHUNK, WINDOW, layers_of, waiting
+from kvcalc.engines import Engine, Option, Pool, Reserve, Taking
+from kvcalc.engines.layers import CHUNK, WINDOW, Rows, Vector, layers_of, waiting
 from kvcalc.engines.settings import settings, told
 from kvcalc.engines.sglang_slots import EVICTION_INTERVAL, ratio_of, slots_of
 from kvcalc.engines.waste import EVERY, ONE, Step, waste
@@ -34,6 +34,8 @@ OPTIONS = {
     "swa_full_tokens_ratio": Option("auto", "a window's tokens to those of full layers; auto: 0.8, or the model's own"),
     "mamba_full_memory_ratio": Option("0.9", "memory of states to that of tokens"),
     "disable_radix_cache": Option(False, "no prefix cache: a request pins one slot of states, not three"),
+    "chunked_prefill_size": Option(0, "tokens of a step of prefill, for which fit sets memory aside; 0: by the memory"),
+    "cuda_graph_max_bs": Option(0, "sequences that graphs are captured for, likewise; 0: by the memory"),
 }
 PINNED = 3  # slots of states that a request may pin for the prefix cache
 LEAST_REQUESTS, MOST_REQUESTS = 2048, 4096  # request slots, where nobody says how many
@@ -196,6 +198,22 @@ def buffer_bytes(slots: Slots, tokens: int) -> int:
     return sum(cell.layers * cell.row * (keyed if cell.label.startswith("index") else rows) for cell in slots.cells)
 
 
+def taking(spec: ModelSpec, workload: Workload, memory_bytes: int) -> Taking:
+    """mem_fraction_static, of what is set aside for activations and graphs, to three decimals as SGLang rounds it."""
+    from kvcalc.engines.sglang_memory import fraction_of
+
+    chosen = settings(workload)
+    latent = any(isinstance(kind, Vector | Rows) for kind in layers_of(spec, "sglang"))
+    share = fraction_of(
+        memory_bytes,
+        workload.tensor_parallel,
+        int(chosen["chunked_prefill_size"]),
+        int(chosen["cuda_graph_max_bs"]),
+        latent=latent,
+    )
+    return Taking(share, "mem_fraction_static of SGLang 0.5.23, arg_groups/memory_hook.py handle_gpu_memory_settings")
+
+
 ENGINE = Engine(
     "sglang",
     kept,
@@ -205,4 +223,5 @@ ENGINE = Engine(
     options=OPTIONS,
     reserve=reserve,
     pool=pool,
+    taking=taking,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import kept
-from kvcalc.engines import Engine, Option, Pool, Reserve
+from kvcalc.engines import Engine, Option, Pool, Reserve, Taking
 from kvcalc.engines.layers import CHUNK, CROSS, WINDOW, KvHeads, Recurrent, Rows, Vector, layers_of, refuse
 from kvcalc.engines.settings import settings, told
 from kvcalc.engines.vllm_pages import model_bytes
@@ -100,9 +100,18 @@ def pool(spec: ModelSpec, workload: Workload, budget_bytes: int) -> Pool:
     rows = rows_of(layers_of(spec, "tensorrt-llm"), workload, spec.state_dtype)
     of_token = sum(kind.layers * row for kind, row, _ in rows if not isinstance(kind, Recurrent))
     states = sum(kind.layers * row for kind, row, _ in rows if isinstance(kind, Recurrent))
-    rest = max(0, budget_bytes - states * (workload.batch + 1 if states else 0))
-    blocks = rest // (of_token * block) if of_token else 0
-    return Pool(blocks * block >= workload.context_tokens, blocks, blocks * block, None)
+    rest = budget_bytes - states * (workload.batch + 1 if states else 0)
+    blocks = max(0, rest) // (of_token * block) if of_token else 0
+    takes = workload.batch * -(-workload.context_tokens // block)
+    return Pool(rest > 0 and (not of_token or takes <= blocks), blocks, blocks * block, None)
+
+
+def taking(_: ModelSpec, __: Workload, ___: int) -> Taking:
+    """free_gpu_memory_fraction's default."""
+    from fractions import Fraction
+
+    why = "free_gpu_memory_fraction of what weights leave, TensorRT-LLM, llmapi KvCacheConfig (read, not run)"
+    return Taking(Fraction("0.9"), why, after_weights=True)
 
 
 ENGINE = Engine(
@@ -115,4 +124,5 @@ ENGINE = Engine(
     reserve=reserve,
     by_reading=True,
     pool=pool,
+    taking=taking,
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import kept
-from kvcalc.engines import Engine, Option, Pool, Reserve
+from kvcalc.engines import Engine, Option, Pool, Reserve, Taking
 from kvcalc.engines.layers import CHUNK, CROSS, WINDOW, waiting
 from kvcalc.engines.settings import settings, told, version_of
 from kvcalc.engines.vllm_pages import KV_CACHE_DTYPES
@@ -19,8 +19,12 @@ from kvcalc.engines.waste import EVERY, ONE, Step, waste
 from kvcalc.quantity import Part, Quantity, Total
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kvcalc.engines import Settings
+    from kvcalc.hardware.accelerator import Accelerator
     from kvcalc.model import ModelSpec
+    from kvcalc.quantity import Node
     from kvcalc.workload import Workload
 
 VERSIONS = ("0.33.0", *OLD)
@@ -46,9 +50,33 @@ BATCHED = {  # by class of GPU, for the server and for LLM(): get_batch_defaults
 }
 
 
+MIDDLE, LARGE = 70 << 30, 160 << 30  # get_batch_defaults' bounds
+UTILIZATION = {"0.33.0": "0.92", "0.20.0": "0.92", "0.11.0": "0.9"}
+
+
 def batched_tokens(chosen: Settings) -> int:
     """max_num_batched_tokens, as given or by the GPU's class."""
     return int(chosen["max_num_batched_tokens"]) or BATCHED[str(chosen["gpu_class"])][chosen["usage"] == "llm"]
+
+
+def of_device(accelerator: Accelerator) -> tuple[tuple[str, str], ...]:
+    """The class of GPU, as data has it, else by its memory; large ones of no class compute as many tokens a step."""
+    large = accelerator.memory_bytes >= LARGE
+    word = accelerator.gpu_class
+    if not word:
+        nvidia = accelerator.vendor == "NVIDIA"
+        word = "b200" if large and nvidia else "h100" if accelerator.memory_bytes >= MIDDLE else "a100"
+    options = (("gpu_class", word),)
+    return (*options, ("max_num_batched_tokens", str(BATCHED["b200"][0]))) if large and word != "b200" else options
+
+
+def taking(_: ModelSpec, workload: Workload, __: int) -> Taking:
+    """gpu_memory_utilization's default of this version."""
+    from fractions import Fraction
+
+    version = version_of("vllm", workload.engine_version)
+    share = Fraction(UTILIZATION.get(version, UTILIZATION[VERSIONS[0]]))
+    return Taking(share, f"gpu_memory_utilization of vLLM {version}, config/cache.py")
 
 
 def in_flight_tokens(chosen: Settings, version: str) -> int:
@@ -69,9 +97,10 @@ def blocks_of(spec: Spec, chosen: Settings, version: str) -> Quantity:
         numbers |= {"C": spec.span, "in_flight": flight}
         return Quantity("blocks", "ceil_div(min(C + in_flight, n), block_size)", numbers, source)
     if spec.form == CROSS:
-        return Quantity(
-            "blocks", "ceil_div(batched, block_size)", {**numbers, "batched": batched_tokens(chosen)}, source
-        )
+        # max_num_encoder_input_tokens is max_num_batched_tokens; a longer input is taken where that is raised to it
+        whole: dict[str, int | Node] = {"n_enc": Quantity("encoder tokens", "encoder_tokens")}
+        whole |= {**numbers, "batched": batched_tokens(chosen)}
+        return Quantity("blocks", "ceil_div(max(batched, n_enc), block_size)", whole, source)
     if spec.form == STATE:
         return Quantity("blocks", str(spec.blocks), {}, source)
     ranks = int(chosen["decode_context_parallel_size"])
@@ -89,9 +118,7 @@ def held_blocks_of(spec: Spec, chosen: Settings, version: str) -> Quantity:
     if spec.form == CHUNK:
         return Quantity("blocks", "min(ceil_div(n, block_size), ceil_div(C, block_size))", most.symbols, source)
     if spec.form == CROSS:
-        numbers = {**most.symbols, "n_enc": Quantity("encoder tokens", "encoder_tokens")}
-        formula = "min(ceil_div(n_enc, block_size), ceil_div(batched, block_size))"
-        return Quantity("blocks", formula, numbers, source)
+        return Quantity("blocks", "ceil_div(n_enc, block_size)", most.symbols, source)
     return Quantity("blocks", "1", {}, source) if spec.form == STATE else most
 
 
@@ -142,7 +169,7 @@ def _waste(spec: ModelSpec, workload: Workload, made: Plan, chosen: Settings, ve
         admitted = {
             WINDOW: Quantity("window in flight", "min(W - 1 + in_flight, n)", blocks.symbols),
             CHUNK: Quantity("window in flight", "min(C + in_flight, n)", blocks.symbols),
-            CROSS: Quantity("encoder's room", "batched", blocks.symbols),
+            CROSS: Quantity("encoder's room", "max(batched, n_enc)", blocks.symbols),
         }.get(one.form, whole)
         rounded = Quantity("tokens", "blocks*block_size", {"blocks": blocks, "block_size": one.rows})
         steps.append(Step(one.layers, one.label, one.whole_row, one.row, needed, admitted, rounded))
@@ -184,25 +211,29 @@ def _mattered(made: Plan, chosen: Settings, version: str) -> tuple[str, ...]:
 def pool(spec: ModelSpec, workload: Workload, budget_bytes: int) -> Pool:
     """What a budget becomes, as this version logs it and checks it at its start."""
     chosen, version = settings(workload), version_of("vllm", workload.engine_version)
-    return pool_of(plan(spec, workload, chosen, version), chosen, version, workload.context_tokens, budget_bytes)
+    made = plan(spec, workload, chosen, version)
+    tokens = workload.context_tokens
+    encoder = spec.encoder_tokens if workload.encoder_tokens is None else workload.encoder_tokens
+    scope = {"n": tokens, "B": 1, "encoder_tokens": tokens if encoder is None else encoder}
+    return pool_of(made, chosen, version, scope, budget_bytes, workload.batch)
 
 
-def pool_of(made: Plan, chosen: Settings, version: str, tokens: int, budget_bytes: int) -> Pool:
+def pool_of(
+    made: Plan, chosen: Settings, version: str, scope: Mapping[str, int], budget_bytes: int, batch: int = 1
+) -> Pool:
     """Blocks; one of them is never used from 0.33 on, and the size that is logged follows from the concurrency."""
-    scope = {"n": tokens, "B": 1, "encoder_tokens": 0}
     each = [blocks_of(group.spec, chosen, version).evaluate(scope) for group in made.groups]
     blocks = budget_bytes // made.bytes_per_block
     concurrency = blocks / sum(each)
     if version in OLD:
         size = blocks // len(made.groups) * min(group.spec.block for group in made.groups)
-        return Pool(startup_bytes(made, chosen, version, tokens) <= budget_bytes, blocks, size, concurrency)
-    fits = sum(each) * made.bytes_per_block <= budget_bytes - made.bytes_per_block
-    return Pool(fits, blocks, int(concurrency * tokens), concurrency)
+        return Pool(startup_bytes(made, chosen, version, scope) <= budget_bytes, blocks, size, concurrency)
+    fits = batch * sum(each) * made.bytes_per_block <= budget_bytes - made.bytes_per_block
+    return Pool(fits, blocks, int(concurrency * scope["n"]), concurrency)
 
 
-def startup_bytes(made: Plan, chosen: Settings, version: str, tokens: int) -> int:
+def startup_bytes(made: Plan, chosen: Settings, version: str, scope: Mapping[str, int]) -> int:
     """What the layers need one by one, which 0.20 and 0.11 compare with the budget."""
-    scope = {"n": tokens, "B": 1, "encoder_tokens": 0}
     return sum(one.layers * one.page * blocks_of(one, chosen, version).evaluate(scope) for one in made.specs)
 
 
@@ -215,4 +246,6 @@ ENGINE = Engine(
     options=OPTIONS,
     reserve=reserve,
     pool=pool,
+    taking=taking,
+    of_device=of_device,
 )

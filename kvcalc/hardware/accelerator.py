@@ -25,7 +25,8 @@ class Accelerator(NamedTuple):
 
     `peaks` are pairs of a name of PEAK_BITS and a rate without sparsity. `interconnect` is one direction of one
     device. `sources` are pairs of a quantity (memory, bandwidth, peaks, interconnect) and where it was found;
-    `unverified` names those of them that nobody checked.
+    `unverified` names those of them that nobody checked. `gpu_class`: whose kernels and defaults it has, as vLLM tells
+    GPUs apart: 'b200' Blackwell, 'h100' Hopper, 'a100' those before and small ones; '' where nobody says.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Accelerator(NamedTuple):
     sources: tuple[tuple[str, str], ...] = ()
     unverified: tuple[str, ...] = ()
     note: str = ""
+    gpu_class: str = ""
 
     def peak(self, bits: int) -> tuple[str, int]:
         """The name and the rate of the fastest peak that holds elements of so many bits; else of its fastest."""

@@ -62,4 +62,5 @@ def _made(plain: dict[str, Any]) -> Accelerator:
         sources=tuple((what, "; ".join(texts)) for what, texts in found.items()),
         unverified=tuple(what for what, texts in found.items() if UNVERIFIED in texts),
         note=plain.get("note", ""),
+        gpu_class=plain.get("gpu_class", ""),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError  # noqa: TID253  # imported only once a file is read
 
@@ -44,6 +44,11 @@ class AcceleratorFile(Strict):
     peaks: dict[str, Amount] = Field(
         min_length=1, description=f"dense FLOPs a second by dtype, as 989.5 TFLOPS: {', '.join(PEAK_BITS)}"
     )
+    gpu_class: Literal["h100", "b200", "a100"] | None = Field(
+        None,
+        description="whose kernels and defaults vLLM has for it: b200 Blackwell, h100 Hopper, a100 those before and "
+        "small ones; absent: by its memory",
+    )
     interconnect: InterconnectFile | None = Field(None, description="what links it to others")
     source: Text | None = Field(None, description="where the numbers come from")
     note: Text | None = Field(None, description="what to say wherever it is used")
@@ -77,6 +82,7 @@ def read_accelerator(path: str) -> Accelerator:
         ),
         sources=tuple((what, file.source) for what in given if file.source),
         note=file.note or "",
+        gpu_class=file.gpu_class or "",
     )
 
 
