@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from kvcalc.rope import supports as supports
     from kvcalc.rows import KEYS as KEYS
     from kvcalc.rows import RATIOS as RATIOS
+    from kvcalc.rows import REALS as REALS
     from kvcalc.schemas import json_schema as json_schema
     from kvcalc.sweeping import Sweep as Sweep
     from kvcalc.sweeping import sweep as sweep
@@ -121,7 +122,7 @@ _HOMES = {
     "kvcalc.request": ("Request", "parse_request"),
     "kvcalc.roofline": ("Bound", "least_times"),
     "kvcalc.rope": ("rope_bound", "supports"),
-    "kvcalc.rows": ("KEYS", "RATIOS"),
+    "kvcalc.rows": ("KEYS", "RATIOS", "REALS"),
     "kvcalc.schemas": ("json_schema",),
     "kvcalc.sweeping": ("Sweep", "sweep"),
     "kvcalc.variants": (

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError, did_you_mean
-from kvcalc.report.units import bytes_binary, decimal
+from kvcalc.report.units import bytes_binary, decimal, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,15 +25,19 @@ FLOPS = {
     for word in ("FLOPs", "FLOP", "")
 }
 COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
+SECONDS: Mapping[str, int | str] = {"": 1, "s": 1, "ms": "1/1000", "us": "1/1000000", "ns": "1/1000000000"}
 TOKENS = {"": 1, "tokens": 1, "k": 1024, "K": 1024, "m": 1024**2, "M": 1024**2}
-UNITS: dict[str, tuple[Mapping[str, int], str]] = {  # of each kind of metric, and an example
+UNITS: dict[str, tuple[Mapping[str, int | str], str]] = {  # of each kind of metric, and an example
     "bytes": (BYTES, "40 GiB, 40 GB, or the number of bytes"),
     "FLOPs": (FLOPS, "3.2 PFLOPs, or 10T"),
     "elements": (COUNTS, "1.5M (10^6), or 8B (10^9)"),
     "parameters": (COUNTS, "8B (10^9), or 350M (10^6)"),
     "tokens": (TOKENS, "32k (32 x 1024), or 32768"),
+    "seconds": (SECONDS, "12.5 ms, 40 us, or 0.0125"),
+    "tokens a second": (COUNTS, "1500, or 1.5k (10^3)"),
     "ratio": ({"": 1}, "0.25"),
 }
+MEASURED = ("ratio", "seconds", "tokens a second")  # what is no whole number
 _NUMBER = r"(?P<number>[0-9][0-9_,]{0,40}(?:\.[0-9]{1,20})?|\.[0-9]{1,20})"
 _AMOUNT = re.compile(rf"{_NUMBER}\s*(?P<unit>[A-Za-z]*)")
 _PERCENT = re.compile(rf"{_NUMBER}\s*%")
@@ -42,7 +46,9 @@ _PERCENT = re.compile(rf"{_NUMBER}\s*%")
 def kind_of(metric: str) -> str:
     """What a key of the rows counts: one of UNITS."""
     words = metric.split("_")
-    for kind in ("bytes", "FLOPs", "elements", "parameters", "tokens"):
+    if "second" in words:
+        return "tokens a second"
+    for kind in ("bytes", "FLOPs", "elements", "parameters", "tokens", "seconds"):
         if kind.lower() in words:
             return kind
     return "ratio"
@@ -64,8 +70,8 @@ def parse_amount(written: str | float, metric: str, where: str) -> Fraction:
         known = "" if of else did_you_mean(unit, units)
         told = f"{unit!r} is a unit of {of}" if of else f"unknown unit {unit!r}"
         raise KvcalcError(f"{where}: {_shown(written)}: {told}", f"{known} {_right(metric)}".strip())
-    amount = Fraction(_digits(match)) * units[unit]
-    if unit == "" and kind != "ratio" and amount.denominator != 1:
+    amount = Fraction(_digits(match)) * Fraction(units[unit])
+    if unit == "" and kind not in MEASURED and amount.denominator != 1:
         raise KvcalcError(f"{where}: {_shown(written)} is no whole number", _right(metric))
     return amount
 
@@ -81,6 +87,9 @@ def parse_percent(written: str | float) -> Fraction | None:
 def in_full(metric: str, value: int | Fraction) -> str:
     """For people and exact: '2.000 GiB (2,147,483,648 bytes)', '34,560 elements', '1.5'."""
     kind = kind_of(metric)
+    if kind in MEASURED[1:]:
+        written = duration(abs(float(value))) if kind == "seconds" else f"{decimal(abs(float(value)))} tokens/s"
+        return f"{'-' if value < 0 else ''}{written}"
     exact = _exactly(value)
     if kind == "ratio":
         return exact

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Report(NamedTuple):
     """A model, a workload and every quantity of them by its row key. None: it does not apply.
 
-    `scope` holds the workload's symbols and the value of every quantity, so that later ones name earlier ones.
+    `scope` holds the workload's symbols and the value of every quantity, so that later ones name earlier ones. `bounds`
+    are the formulas of the roofline, and `reals` their values, on a workload's machine.
     """
 
     spec: ModelSpec
@@ -38,6 +39,8 @@ class Report(NamedTuple):
     variant: str
     quantities: dict[str, Node | None]
     scope: dict[str, int]
+    bounds: dict[str, Node] = {}  # noqa: RUF012  # never mutated: a NamedTuple default
+    reals: dict[str, float] = {}  # noqa: RUF012  # the same
 
     def value(self, key: str) -> int | None:
         """The exact number of a row key; None where it does not apply."""
@@ -83,7 +86,27 @@ def analyze(spec: ModelSpec, workload: Workload, variant: str = "configured") ->
     for key, node in quantities.items():
         if node is not None:
             scope[key] = node.evaluate(scope)
-    return Report(spec, workload, variant, quantities, scope)
+    report = Report(spec, workload, variant, quantities, scope)
+    if workload.machine is None:
+        return report
+    from kvcalc.real import evaluate_reals
+
+    bounds = real_formulas(spec, workload)
+    return report._replace(bounds=bounds, reals=evaluate_reals(bounds, scope))
+
+
+def real_formulas(spec: ModelSpec, workload: Workload) -> dict[str, Node]:
+    """The bounds of the workload's machine over the numbers of `formulas`, for kvcalc.real; none without a machine."""
+    if workload.machine is None:
+        return {}
+    from kvcalc.roofline import bounds
+
+    return bounds(running(predicting(spec, workload.mtp), workload), workload, workload.machine)
+
+
+def running(spec: ModelSpec, workload: Workload) -> ModelSpec:
+    """What runs of a model under this workload."""
+    return alone(spec) if reads_nothing(spec, workload) else spec
 
 
 def formulas(spec: ModelSpec, workload: Workload) -> dict[str, Node | None]:
@@ -99,7 +122,7 @@ def formulas(spec: ModelSpec, workload: Workload) -> dict[str, Node | None]:
             f"--shared-prefix: {spec.name} reads an encoder, so that no two sequences have the same keys and values",
             "leave --shared-prefix out",
         )
-    runs = alone(spec) if reads_nothing(spec, workload) else spec
+    runs = running(spec, workload)
     quantities: dict[str, Node | None] = {
         "encoder_tokens": _encoder_tokens(spec, workload),
         **storage(spec, workload, engine),
@@ -117,6 +140,10 @@ def formulas(spec: ModelSpec, workload: Workload) -> dict[str, Node | None]:
         quantities["answer_cache_bytes"] = cache_bytes(spec, workload, "n + T", engine)
         quantities.update(flops(runs, last_step_phase(workload)))
         quantities.update(flops(runs, answer_phase(workload)))
+    if workload.machine is not None:
+        from kvcalc.roofline import counted
+
+        quantities.update(counted(runs, workload, engine, quantities, workload.machine))
     return {key: None if node is None else node._replace(name=key) for key, node in quantities.items()}
 
 

@@ -9,7 +9,7 @@ from kvcalc.analysis import analyze
 from kvcalc.difference import COMPARED, DEPENDS
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.findings import Finding
-from kvcalc.rows import ASKED, RATIOS, weight_dtype
+from kvcalc.rows import ASKED, RATIOS, REALS, TEXTS, weight_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Number: TypeAlias = int | Fraction
     Before: TypeAlias = Callable[[Loaded, "Budget"], "Old"]
 
-METRICS = COMPARED  # what a diff compares, a budget can bound
+METRICS = tuple(key for key in COMPARED if key not in TEXTS)  # what a diff compares, a budget can bound
 OF_ANSWERS = ("answer_", "last_step_")
 BOUNDS = {"max": "KV201", "min": "KV202", "max_increase": "KV203"}
 
@@ -94,6 +94,8 @@ def exact(report: Report, metric: str) -> Number | None:
     if metric in RATIOS:
         over, under = (report.value(key) for key in RATIOS[metric])
         return Fraction(over, under) if over is not None and under else None
+    if metric in REALS:
+        return Fraction(report.reals[metric]) if metric in report.reals else None
     return report.value(metric)
 
 
@@ -120,6 +122,8 @@ def judge(loaded: Loaded, budget: Budget, before: Before | None) -> Finding | No
         hint = f"take the model out of the glob {budget.model!r}, or choose another metric"
         if budget.metric.startswith(OF_ANSWERS) and not report.workload.generate_tokens:
             hint = "give its workload an answer: generate: 1k"
+        if budget.metric in REALS:
+            hint = "give its workload a machine: on: 8xH100"
         return _finding(loaded, "KV204", f"{told} does not apply, and {budget.place} bounds it", hint)
     if budget.bound == "max_increase":
         return _rise(loaded, budget, value, before, told)
@@ -176,6 +180,7 @@ def _of(report: Report, metric: str) -> str:
         "batch": f"batch {workload.batch:,}",
         "cache_dtype": report.cache_dtype,
         "weight_dtype": weight_dtype(report.spec, workload),
+        **({"on": workload.machine.label} if workload.machine else {}),
     }
     asked = [word for key, word in words.items() if key in DEPENDS.get(metric, ASKED)]
     return f" at {', '.join(asked)}" if asked else ""

@@ -67,12 +67,25 @@ def compare(specs: Sequence[ModelSpec], request: Request, variants: list[Variant
                     if name == "configured":
                         raise
                     notes.append(f"{spec.name}: {name} is left out: {error.message}")
-        notes += [note for note in engine_notes(spec, workloads) if note not in notes]
+        told = [*engine_notes(spec, workloads), *machine_notes(spec, workloads)]
+        notes += [note for note in told if note not in notes]
     if len({report.workload.context_tokens for report in reports}) > 1:
         notes.append(CONTEXTS_DIFFER)
     return Comparison(tuple(reports), tuple(notes), tuple(warnings))
 
 
+def machine_notes(spec: ModelSpec, workloads: Sequence[Workload]) -> list[str]:
+    """What is to be said of the machines and of the least times on them, each once."""
+    machines = [workload.machine for workload in workloads if workload.machine is not None]
+    told = [caution for machine in machines for caution in machine.cautions]
+    if machines and any(feedforward.kind == "moe" for _, feedforward in spec.feedforwards()):
+        told.append(EXPERTS)
+    return list(dict.fromkeys(told))
+
+
+EXPERTS = (
+    "experts touched are those expected at routing at random: a batch that agrees touches fewer, and takes less time"
+)
 CONTEXTS_DIFFER = "the models' contexts differ, and so the ratios mix them: --context sets one for all"
 
 

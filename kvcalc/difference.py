@@ -53,6 +53,7 @@ _CACHE = ("context_tokens", "batch", "kv_cache", "shared_prefix_tokens", "encode
 _DTYPES = ("cache_dtype", "state_dtype")
 _ENGINE = ("engine_version", "tensor_parallel", "engine_options")
 _PARTS = ("core", "projection", "attention", "model")
+_MACHINE = (*_DTYPES, "kv_cache", "weight_dtype", "shared_prefix_tokens", "engine", "tensor_parallel", "on")
 # What each number depends on, of all that is asked; one that is not here, on everything.
 DEPENDS: dict[str, tuple[str, ...]] = {
     "cache_elements_per_token": ("kv_cache", "engine", "mtp"),
@@ -68,6 +69,11 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "weight_bytes": ("weight_dtype", "mtp"),
     "receptive_field_tokens": ("mtp",),
     **dict.fromkeys(("reserved_bytes", "held_bytes", "waste_ratio"), (*_CACHE, *_DTYPES, *_ENGINE)),
+    **{
+        f"{phase}_{what}": (*told, *_MACHINE)
+        for phase, told in (("decode", _DECODE), ("prefill", _PREFILL))
+        for what in ("least_seconds", "bound_by", "tokens_per_second_at_most")
+    },
     "answer_cache_bytes": (*_CACHE, *_DTYPES, "generate_tokens"),
     **{f"decode_{part}_flops": _DECODE for part in _PARTS},
     **{f"prefill_{part}_flops": _PREFILL for part in _PARTS},

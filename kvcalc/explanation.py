@@ -8,7 +8,8 @@ from kvcalc.analysis import analyze
 from kvcalc.attention.custom import Custom
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.quantity import Total, steps, symbols_in
-from kvcalc.rows import KEYS, RATIOS
+from kvcalc.real import REAL
+from kvcalc.rows import KEYS, RATIOS, REALS, TEXTS
 from kvcalc.workload import MODES
 
 if TYPE_CHECKING:
@@ -33,11 +34,18 @@ def explain(report: Report, quantity: str | None) -> list[Line]:
     """Explain one quantity by its row key, or every one that applies."""
     known = {key: None for key, node in report.quantities.items() if node is not None}
     known.update({key: None for key in RATIOS if report.ratio(key) is not None})
+    known.update(dict.fromkeys(report.bounds))
     if quantity is None:
         return [line for key in known for line in _lines(report, key)]
     if quantity not in known:
         if quantity.startswith(("answer_", "last_step_")) and quantity in KEYS:
             raise KvcalcError(f"{quantity} is null without --generate")
+        if quantity in REALS:
+            raise KvcalcError(f"{quantity} is null without --on, the machine it is asked for")
+        if quantity in TEXTS:
+            raise KvcalcError(
+                f"{quantity} is no number", f"{quantity.replace('bound_by', 'least_seconds')} explains it"
+            )
         if quantity in report.quantities or quantity in RATIOS:
             raise KvcalcError(f"{quantity} is null: it does not apply to {report.spec.name}")
         if quantity in KEYS:
@@ -77,6 +85,10 @@ def _lines(report: Report, key: str) -> Iterator[Line]:
         if (value := report.ratio(key)) is not None:
             numbers = f"{report.value(top)} / {report.value(bottom)}"
             yield Line(key, 0, key, f"{top} / {bottom}", numbers, value, MEANT[key])
+        return
+    if key in report.bounds:
+        for step in steps(report.bounds[key], {**scope, **report.reals}, operations=REAL):
+            yield Line(key, *step)
         return
     node = report.quantities.get(key)
     if node is not None:
@@ -166,12 +178,18 @@ MEANINGS = {
     "batched": "max_num_batched_tokens, of one step",
     "n_ubatch": "tokens of one step",
     "filled": "bytes of a block that layers use",
+    "replicas_at_work": "replicas that have a sequence",
+    "devices_at_work": "devices that compute and read",
+    "replicas": "copies of the model, each of tp devices",
+    "peak": "dense FLOPs a second of one device",
+    "bandwidth": "bytes a second that one device reads from its memory",
 }
 
 
 def symbols(report: Report, lines: Iterable[Line]) -> dict[str, str]:
     """What the symbols in these explanations mean."""
-    nodes = [report.quantities.get(key) for key in dict.fromkeys(line.quantity for line in lines)]
+    known = {**report.quantities, **report.bounds}
+    nodes = [known.get(key) for key in dict.fromkeys(line.quantity for line in lines)]
     used = {symbol for node in nodes if node is not None for symbol in symbols_in(node)}
     own = {
         symbol: "the config's own symbol"

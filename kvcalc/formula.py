@@ -302,12 +302,18 @@ def _names(node: Node) -> Iterator[str]:
         yield from _names(node.right)
 
 
-def _substitute(text: str, symbols: Mapping[str, int]) -> str:
+def written(value: float) -> str:
+    """A number as explanations write it: a whole one in full."""
+    whole = isinstance(value, int) or (value.is_integer() and abs(value) < 1 << 53)
+    return str(int(value)) if whole else f"{value:.6g}"
+
+
+def _substitute(text: str, symbols: Mapping[str, float]) -> str:
     def number(match: re.Match[str]) -> str:
         name = match["name"]
         if name is None or name not in symbols:
             return match[0]
         value = symbols[name]
-        return match[0].replace(name, str(value) if value >= 0 else f"({value})")
+        return match[0].replace(name, written(value) if value >= 0 else f"({written(value)})")
 
     return _TOKEN.sub(number, text)

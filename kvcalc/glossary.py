@@ -58,4 +58,11 @@ MEANINGS = {
     "held_bytes": "bytes on one device that the batch holds, at most, in steady decode; all sequences",
     "waste_ratio": "reserved_bytes divided by the cache's even share of a device, as papers count it; no unit",
     "engine_options": "the engine's options as given, name=value by commas; null where all are its defaults",
+    "on": "the machine of the least times; null where none is asked for",
+    "decode_least_seconds": "least time of one decode step of the batch on the machine, a bound, no forecast; seconds",
+    "decode_bound_by": "what takes longer at the least, compute or memory; null without a machine",
+    "decode_tokens_per_second_at_most": "tokens of the batch's decode steps a second, at most; all sequences",
+    "prefill_least_seconds": "least time of the batch's prefill on the machine, a bound, no forecast; seconds",
+    "prefill_bound_by": "what takes longer at the least, compute or memory; null without a machine",
+    "prefill_tokens_per_second_at_most": "tokens of the batch's prefill a second, at most; all sequences",
 }

@@ -59,7 +59,7 @@ def parse_grid(options: Mapping[str, str | Sequence[str] | None]) -> Grid:
     Raises KvcalcError where a value is none, or where two of them contradict each other.
     """
     given = {name: text for name, text in options.items() if text is not None and name != "engine_option"}
-    axes = {name: parse_axis(name, str(text)) for name, text in given.items()}
+    axes = {name: parse_axis(name, text if isinstance(text, str) else ",".join(text)) for name, text in given.items()}
     engines = [str(engine) for engine in axes.get("engine", ("paper",))]
     pairs = dict(zip(engines, options_of_engines(options.get("engine_option"), engines), strict=True))
     batches = tuple(int(size) for size in axes.pop("batch", (1,)))

@@ -57,7 +57,7 @@ def deal(workload: Workload, machine: Machine | None) -> Deal:
     asked = workload.tensor_parallel
     if machine is None:
         return Deal(asked, 1)
-    if asked == 1:
+    if asked == 1 and workload.machine is None:
         return Deal(machine.devices, 1)
     if machine.devices % asked:
         raise KvcalcError(f"--tp {asked} does not divide the {machine.devices} devices of --on {machine.label}")

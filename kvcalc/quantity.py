@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvcalc.formula import parse
+from kvcalc.formula import parse, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,30 +86,40 @@ class Step(NamedTuple):
     name: str
     formula: str
     with_numbers: str
-    result: int
+    result: int | float
     source: str
 
 
-def steps(node: Node, scope: Scope, depth: int = 0, count: int = 1) -> Iterator[Step]:
-    """Explain a quantity from the top down. What is shown is what was computed: it is the same tree."""
-    prefix = f"{count} x " if count != 1 else ""
-    value = node.evaluate(scope)
+def steps(node: Node, scope: Mapping[str, Any], depth: int = 0, operations: Operations | None = None) -> Iterator[Step]:
+    """Explain a quantity from the top down. What is shown is what was computed: it is the same tree.
+
+    `operations` are those it was computed with, None: those of whole numbers.
+    """
+
+    def value_of(inner: Node) -> int | float:
+        value: int | float = (
+            evaluate_with(inner, scope, operations, {}) if operations is not None else inner.evaluate(scope)
+        )
+        return value
+
     if isinstance(node, Total):
         terms = [(f"{part.times} x " if part.times != 1 else "", part) for part in node.parts if part.times]
         formula = " + ".join(f"{times}{_named(part)}" for times, part in terms) or "0"
-        numbers = " + ".join(f"{times}{part.node.evaluate(scope)}" for times, part in terms) or "0"
-        yield Step(depth, prefix + node.name, formula, numbers, value, "")
+        numbers = " + ".join(f"{times}{written(value_of(part.node))}" for times, part in terms) or "0"
+        yield Step(depth, node.name, formula, numbers, value_of(node), "")
         for _, part in terms:
-            yield from steps(part.node._replace(name=_named(part)), scope, depth + 1)
+            yield from steps(part.node._replace(name=_named(part)), scope, depth + 1, operations)
         return
-    local = node.bind(scope)
+    local = dict(scope)
+    for symbol, bound in node.symbols.items():
+        local[symbol] = bound if isinstance(bound, int) else value_of(bound)
     formula_ = parse(node.formula)
-    yield Step(depth, prefix + node.name, node.formula, formula_.with_numbers(local), value, node.source)
+    yield Step(depth, node.name, node.formula, formula_.with_numbers(local), value_of(node), node.source)
     used = set(formula_.symbols())
     for symbol, inner in node.symbols.items():
         if symbol in used and not isinstance(inner, int):
             named = inner if inner.name == symbol else inner._replace(name=f"{symbol}: {inner.name}")
-            yield from steps(named, scope, depth + 1)
+            yield from steps(named, scope, depth + 1, operations)
 
 
 def _named(part: Part) -> str:

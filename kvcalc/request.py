@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kvcalc.engines.settings import Pairs
+    from kvcalc.hardware.accelerator import Machine
     from kvcalc.model import ModelSpec
 
 DEFAULT_CONTEXT_TOKENS = 32768
@@ -29,7 +30,7 @@ SIZES = {
 DTYPES = ("dtype", "dtype_k", "dtype_v", "weight_dtype", "state_dtype")
 CACHE = ("dtype", "dtype_k", "dtype_v")
 WORDS = {"kv_cache": SWITCH, "mla_decode": MODES, "mla_prefill": MODES, "mtp": SWITCH}
-TEXTS = ("engine", "engine_option")  # vllm, vllm@0.20; block_size=32, several by commas
+TEXTS = ("engine", "engine_option", "on")  # vllm, vllm@0.20; block_size=32; 8xH100; several by commas
 NAMED = ("batch", *DTYPES, "mla_decode", "mla_prefill", "encoder_tokens", "mtp")  # as the workload's own fields
 OPTIONS = (*SIZES, *DTYPES, *WORDS, *TEXTS)
 
@@ -37,7 +38,7 @@ OPTIONS = (*SIZES, *DTYPES, *WORDS, *TEXTS)
 class Request(NamedTuple):
     """A workload whose context may still follow from the model: None takes the model's default.
 
-    `beside`: the same, asked of further engines.
+    `beside`: the same, asked of further engines and on further machines.
     """
 
     workload: Workload
@@ -49,7 +50,7 @@ class Request(NamedTuple):
         return self.each(spec)[0]
 
     def each(self, spec: ModelSpec) -> list[Workload]:
-        """The workload for this model, of every engine."""
+        """The workload for this model, of every engine on every machine."""
         limit = spec.max_position_embeddings or DEFAULT_CONTEXT_TOKENS
         tokens = self.context_tokens or min(DEFAULT_CONTEXT_TOKENS, limit)
         workloads = [workload._replace(context_tokens=tokens) for workload in (self.workload, *self.beside)]
@@ -61,14 +62,16 @@ class Request(NamedTuple):
 def parse_request(options: Mapping[str, str | int | Sequence[str] | None]) -> Request:
     """Read options by name, None and absence being the default. Raises KvcalcError where they contradict each other.
 
-    `engine` may be several by commas, and `engine_option` a list; each engine gets the options that it knows.
+    `engine` and `on` may be several by commas, and `engine_option` a list; each engine gets the options that it knows.
     """
     given = {name: value for name, value in options.items() if value is not None and name not in TEXTS}
     read = {name: parse_option(name, value) for name, value in given.items() if isinstance(value, str | int)}
     engines = parse_engines(str(options.get("engine") or "paper"))
+    machines = parse_on(options.get("on"))
     requests = [
-        request_of({**read, "engine": engine, "engine_option": pairs})
+        request_of({**read, "engine": engine, "engine_option": pairs, "on": machine})
         for engine, pairs in zip(engines, options_of_engines(options.get("engine_option"), engines), strict=True)
+        for machine in machines
     ]
     first = requests[0]
     return first._replace(beside=tuple(request.workload for request in requests[1:]))
@@ -77,6 +80,15 @@ def parse_request(options: Mapping[str, str | int | Sequence[str] | None]) -> Re
 def parse_engines(text: str) -> tuple[str, ...]:
     """Engines by commas, each once: 'paper,vllm@0.20'."""
     return tuple(dict.fromkeys(str(parse_option("engine", word)) for word in text.split(",")))
+
+
+def parse_on(given: str | int | Sequence[str] | None) -> tuple[Machine | None, ...]:
+    """Machines by commas, each once: '8xH100,H200'; None alone where none is given."""
+    if given is None:
+        return (None,)
+    from kvcalc.hardware.machine import parse_machines
+
+    return tuple(parse_machines([str(given)] if isinstance(given, str | int) else list(given)))
 
 
 def options_of_engines(given: str | int | Sequence[str] | None, engines: Sequence[str]) -> list[Pairs]:
@@ -89,8 +101,8 @@ def options_of_engines(given: str | int | Sequence[str] | None, engines: Sequenc
     return [parts[name] for name in names]
 
 
-def parse_option(name: str, value: str | int) -> int | str | Pairs:
-    """One option's value: exact tokens, a known dtype or a known word. Raises KvcalcError with what would be right."""
+def parse_option(name: str, value: str | int) -> int | str | Pairs | Machine:
+    """One option's value: exact tokens, a known dtype, machine or word. Raises KvcalcError with what would be right."""
     flag = flag_of(name)
     if name in SIZES:
         return parse_tokens(str(value), flag, SIZES[name], unit_of(name))
@@ -103,6 +115,10 @@ def parse_option(name: str, value: str | int) -> int | str | Pairs:
     if name == "engine":
         engine, version = parse_engine(str(value))
         return f"{engine}@{version}" if version else engine
+    if name == "on":
+        from kvcalc.hardware.machine import parse_machine
+
+        return parse_machine(str(value))
     if name == "engine_option":
         return parse_pairs(str(value).split(","))
     if name not in WORDS:
@@ -123,10 +139,11 @@ def unit_of(name: str) -> str:
 
 
 def request_of(read: Mapping[str, Any]) -> Request:
-    """The request that options already read make together."""
+    """The request that options already read make together. All devices of a machine share the model, but for tp."""
     n, k = _context(read.get("context"), read.get("prompt"), read.get("cached", 0))
     named = {name: read[name] for name in NAMED if name in read}
     engine, version = parse_engine(read.get("engine", "paper"))
+    machine: Machine | None = read.get("on")
     workload = Workload(
         context_tokens=n or 0,
         cached_tokens=k,
@@ -136,7 +153,8 @@ def request_of(read: Mapping[str, Any]) -> Request:
         engine=engine,
         engine_version=version,
         engine_options=read.get("engine_option", ()),
-        tensor_parallel=read.get("tp", 1),
+        tensor_parallel=read.get("tp") or (machine.devices if machine else 1),
+        machine=machine,
         **named,
     )
     return Request(workload, n)

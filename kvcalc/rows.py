@@ -47,8 +47,22 @@ def row(report: Report, reference: Report) -> Row:
         **asked(report.spec, report.variant, report.workload),
         "cache_ratio": cache / base if cache is not None and base else None,
         **{key: report.ratio(key) for key in RATIOS},
+        **report.reals,
+        **{f"{phase}_bound_by": bound_by(report.reals, phase) for phase in PHASES},
     }
     return {key: told[key] if key in told else report.value(key) for key in KEYS}
+
+
+def bound_by(reals: Mapping[str, float], phase: str) -> str | None:
+    """What takes longer at the least, 'compute' or 'memory'; None without a machine."""
+    if not reals:
+        return None
+    return longer(reals[f"{phase}_compute_seconds"], reals[f"{phase}_memory_seconds"])
+
+
+def longer(compute_seconds: float, memory_seconds: float) -> str:
+    """What bounds a phase."""
+    return "compute" if compute_seconds > memory_seconds else "memory"
 
 
 def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
@@ -76,6 +90,7 @@ def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
         "engine_version": version_of(workload.engine, workload.engine_version) or None,
         "tensor_parallel": workload.tensor_parallel,
         "engine_options": ",".join(f"{name}={value}" for name, value in workload.engine_options) or None,
+        "on": workload.machine.label if workload.machine else None,
     }
 
 
@@ -162,6 +177,13 @@ KEYS = (
     "held_bytes",
     "waste_ratio",
     "engine_options",
+    "on",
+    "decode_least_seconds",
+    "decode_bound_by",
+    "decode_tokens_per_second_at_most",
+    "prefill_least_seconds",
+    "prefill_bound_by",
+    "prefill_tokens_per_second_at_most",
 )
 
 # What a row is about, what was asked of it, and what came out: every key is one of the three.
@@ -185,10 +207,14 @@ ASKED = (
     "engine_version",
     "tensor_parallel",
     "engine_options",
+    "on",
 )
 RESULTS = tuple(key for key in KEYS if key not in LABELS and key not in ASKED)
 RATIOS = {  # one result over another
     "decode_intensity": ("decode_core_flops", "decode_cache_read_bytes"),
     "waste_ratio": ("reserved_bytes", "paper_bytes"),
 }
-FRACTIONS = ("cache_ratio", *RATIOS)  # the results that are no integers
+PHASES = ("decode", "prefill")  # of the roofline
+REALS = tuple(f"{phase}_{what}" for phase in PHASES for what in ("least_seconds", "tokens_per_second_at_most"))
+FRACTIONS = ("cache_ratio", *RATIOS, *REALS)  # the results that are no integers
+TEXTS = tuple(f"{phase}_bound_by" for phase in PHASES)  # the results that are no numbers

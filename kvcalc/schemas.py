@@ -11,7 +11,7 @@ from typing import Any
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.glossary import MEANINGS
-from kvcalc.rows import ASKED, FRACTIONS, KEYS, LABELS
+from kvcalc.rows import ASKED, FRACTIONS, KEYS, LABELS, TEXTS
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 WORDS: dict[str, dict[str, Any]] = {
@@ -25,6 +25,8 @@ WORDS: dict[str, dict[str, Any]] = {
     "mtp": {"enum": ["on", "off", None]},
     "engine_version": {"type": ["string", "null"]},
     "engine_options": {"type": ["string", "null"]},
+    "on": {"type": ["string", "null"]},
+    **{key: {"enum": ["compute", "memory", None]} for key in TEXTS},
     "tensor_parallel": {"type": "integer", "minimum": 1},
 }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.attention.memory import Store
-from kvcalc.attention.reach import seen, shared, stored
+from kvcalc.attention.reach import kept, seen, shared, stored
 from kvcalc.quantity import Part, Quantity, Total
 from kvcalc.rows import state_dtype
 from kvcalc.workload import DTYPE_BITS
@@ -69,6 +69,19 @@ def read_bytes(spec: ModelSpec, workload: Workload, engine: Engine) -> Node:
         for layers, branch in spec.branches()
         if branch.memory.stores()
     ]
+    return _bytes(_with_fixed("bits read", rows, _fixed(spec, bits)))
+
+
+def read_once_bytes(spec: ModelSpec, workload: Workload, engine: Engine) -> Node:
+    """What the decode step must read at the least: as `read_bytes`, but a shared prefix once for the batch."""
+    if not workload.kv_cache or not workload.shared_prefix_tokens:
+        return read_bytes(spec, workload, engine)
+    bits, rows = Bits(spec, workload, engine), []
+    for layers, branch in spec.branches():
+        if branch.memory.stores():
+            ours = shared(branch.reach, "n", kept(branch.reach))
+            symbols: dict[str, int | Node] = {"b": bits.of_a_token(branch.memory), "t": seen(branch.reach), "u": ours}
+            rows.append(_part(layers, branch, "bits read", "b*(v + B*(t - v)) where v = min(t, u)", symbols))
     return _bytes(_with_fixed("bits read", rows, _fixed(spec, bits)))
 
 

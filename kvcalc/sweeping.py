@@ -8,12 +8,13 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.analysis import formulas
-from kvcalc.comparison import CONTEXTS_DIFFER, cautions, with_variants
+from kvcalc.analysis import formulas, real_formulas
+from kvcalc.comparison import CONTEXTS_DIFFER, cautions, machine_notes, with_variants
 from kvcalc.quantity import symbols_in
+from kvcalc.real import evaluate_rows
 from kvcalc.request import Request
 from kvcalc.reserving import engine_notes
-from kvcalc.rows import KEYS, RATIOS, Block, asked
+from kvcalc.rows import KEYS, PHASES, RATIOS, Block, asked, longer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     Quantities: TypeAlias = Mapping[str, Node | None]
     Evaluate: TypeAlias = Callable[
         [Quantities, Mapping[str, int], Sequence[int], Sequence[int]], Mapping[str, int | list[int]]
+    ]
+    EvaluateReals: TypeAlias = Callable[
+        [Mapping[str, Node], Mapping[str, int | list[int]], int], Mapping[str, list[float]]
     ]
 
 ROWS_A_BLOCK = 16_384
@@ -71,9 +75,9 @@ class Sweep(NamedTuple):
 
     def blocks(self) -> Iterator[Block]:
         """The rows as blocks, in the order of models, variants, settings, contexts and batches."""
-        evaluate = _evaluate_arrays() or evaluate_each
+        evaluate, evaluate_reals = _evaluate_arrays() or (evaluate_each, evaluate_rows)
         for plan in self.plans:
-            yield from _blocks(plan, evaluate)
+            yield from _blocks(plan, evaluate, evaluate_reals)
 
     def rows(self) -> Iterator[Row]:
         """Each row, with the keys and the numbers that `compare` has for it."""
@@ -95,7 +99,7 @@ def sweep(specs: Sequence[ModelSpec], grid: Grid, variants: Sequence[Variant] = 
         notes.update(dict.fromkeys(told))
         largest = [_ends(spec, setting)[1] for setting in grid.settings]
         warnings += cautions(spec, largest)
-        notes.update(dict.fromkeys(engine_notes(spec, largest)))
+        notes.update(dict.fromkeys((*engine_notes(spec, largest), *machine_notes(spec, largest))))
         for model, name in models:
             for setting in grid.settings:
                 ours = _asked(model, setting)
@@ -123,15 +127,15 @@ def _asked(spec: ModelSpec, setting: Setting) -> Asked:
     return Asked(spec, setting.contexts or (_ends(spec, setting)[0].context_tokens,))
 
 
-def _evaluate_arrays() -> Evaluate | None:
-    """How to evaluate over arrays; None without numpy."""
+def _evaluate_arrays() -> tuple[Evaluate, EvaluateReals] | None:
+    """How to evaluate over arrays, whole numbers and others; None without numpy."""
     try:
-        from kvcalc.arrays import evaluate_arrays
+        from kvcalc.arrays import evaluate_arrays, evaluate_real_arrays
     except ModuleNotFoundError as error:
         if error.name != "numpy":
             raise
         return None
-    return evaluate_arrays
+    return evaluate_arrays, evaluate_real_arrays
 
 
 def evaluate_each(
@@ -157,9 +161,9 @@ def evaluate_each(
     return found
 
 
-def _blocks(plan: Plan, evaluate: Evaluate) -> Iterator[Block]:
+def _blocks(plan: Plan, evaluate: Evaluate, evaluate_reals: EvaluateReals) -> Iterator[Block]:
     spec, workload = plan.asked.spec, plan.workload
-    quantities = formulas(spec, workload)
+    quantities, bounds = formulas(spec, workload), real_formulas(spec, workload)
     itself = plan.reference == plan.asked
     base = {key: formulas(plan.reference.spec, workload)[key] for key in ("encoder_tokens", "cache_bytes")}
     for rows, across in _tiles(len(plan.asked.contexts), len(plan.batches)):
@@ -168,8 +172,17 @@ def _blocks(plan: Plan, evaluate: Evaluate) -> Iterator[Block]:
         reference = found if itself else evaluate(base, workload.scope(), plan.reference.contexts[rows], batches)
         ratios = {key: _quotients(found[above], found[below]) for key, (above, below) in RATIOS.items()}
         ratios["cache_ratio"] = _quotients(found["cache_bytes"], reference["cache_bytes"])
-        told = {**_asked_columns(plan, contexts, batches), **found, **ratios}
-        yield Block(len(contexts) * len(batches), {key: told.get(key) for key in KEYS})
+        length, labels = len(contexts) * len(batches), _asked_columns(plan, contexts, batches)
+        told = {**labels, **found, **ratios}
+        if bounds:
+            n: list[int] = [one for one in contexts for _ in batches]
+            columns = {**workload.scope(), **found, "n": n, "B": [*batches] * len(contexts)}
+            reals = evaluate_reals(bounds, columns, length)
+            told.update(reals)
+            for phase in PHASES:
+                computing, moving = (reals[f"{phase}_{what}_seconds"] for what in ("compute", "memory"))
+                told[f"{phase}_bound_by"] = [longer(*pair) for pair in zip(computing, moving, strict=True)]
+        yield Block(length, {key: told.get(key) for key in KEYS})
 
 
 def _tiles(contexts: int, batches: int) -> Iterator[tuple[slice, slice]]:

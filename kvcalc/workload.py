@@ -10,6 +10,8 @@ from kvcalc.errors import KvcalcError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from kvcalc.hardware.accelerator import Machine
+
 MAX_TOKENS = 10**12
 
 DTYPE_BITS = {
@@ -44,7 +46,8 @@ class Workload(NamedTuple):
     model's own fixed length, else as many as the context. `state_dtype` '': the model's own, else fp32;
     `weight_dtype` '': the config's own, else bf16. `engine` is whose cache is counted, of `engine_version`, '' being
     the newest, with `engine_options` as pairs of words, on each of `tensor_parallel` devices. `mtp` 'on': layers that
-    predict later tokens run too.
+    predict later tokens run too. `machine`: the least time on it is told as well; its devices share the model
+    `tensor_parallel` at a time, so that the rest of them are replicas.
     """
 
     context_tokens: int
@@ -66,6 +69,7 @@ class Workload(NamedTuple):
     engine_version: str = ""
     tensor_parallel: int = 1
     engine_options: tuple[tuple[str, str], ...] = ()
+    machine: Machine | None = None
 
     def check(self) -> None:
         """Raise KvcalcError where a number is out of range, a word unknown, or two of them contradict each other."""
@@ -106,6 +110,9 @@ class Workload(NamedTuple):
             if self.engine_version not in known_versions:
                 message = f"engine_version: {self.engine} of version {self.engine_version!r:.60} is not modelled"
                 raise KvcalcError(message, f"known: {', '.join(known_versions) or 'none'}")
+        if self.machine is not None and self.machine.devices % self.tensor_parallel:
+            machine = f"the {self.machine.devices} devices of --on {self.machine.label}"
+            raise KvcalcError(f"--tp {self.tensor_parallel} does not divide {machine}")
         if k >= n:
             raise KvcalcError(f"--cached {k} leaves no new token in --context {n}")
         if k and not self.kv_cache:

@@ -18,6 +18,7 @@ from refusals import Result
 if TYPE_CHECKING:
     from pathlib import Path
 
+REALS = ("least_seconds", "tokens_per_second_at_most")
 KVCALC = [sys.executable, "-m", "kvcalc"]
 CONTRACT = [
     "model",
@@ -50,8 +51,9 @@ CONTRACT = [
     "kv_cache",
 ]
 TEXTS = {"model", "variant", "attention", "cache_dtype", "kv_cache", "weight_dtype", "mla_decode", "mla_prefill"}
-TEXTS |= {"engine", "mtp", "engine_version", "engine_options"}
+TEXTS |= {"engine", "mtp", "engine_version", "engine_options", "on", "decode_bound_by", "prefill_bound_by"}
 FRACTIONS = {"cache_ratio", "decode_intensity", "waste_ratio"}
+FRACTIONS |= {f"{phase}_{what}" for phase in ("decode", "prefill") for what in REALS}
 SUFFIXES = {"json": "json", "jsonl": "jsonl", "csv": "csv", "tsv": "tsv", "md": "markdown", "txt": "table"}
 COMMANDS = ("compare deepseek-v3", "show gemma-3-27b", "explain mixtral-8x7b-v0.1", "list")
 WIDTHS = (20, 40, 60, 80, 120, 200)

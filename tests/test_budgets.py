@@ -333,6 +333,7 @@ def test_every_option_of_a_workload_is_known(tmp_path: Path) -> None:
         "cached": "1",
         "context": "8",
         "prompt": "7",
+        "on": "4xH100",
     }
     options = ", ".join(f"{name}: {words.get(name, 'fp8' if 'dtype' in name else '2')}" for name in OPTIONS)
     inner = f"model: a, metric: cache_bytes, max: 1, workload: {{{options}}}"

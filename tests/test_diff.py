@@ -60,6 +60,7 @@ CONTRACT = [
     "engine_version",
     "tensor_parallel",
     "engine_options",
+    "on",
     "old",
     "new",
     "difference",
@@ -178,6 +179,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "engine": {"engine": "transformers"},
     "mtp": {"mtp": "on"},
     "tensor_parallel": {"tensor_parallel": 2},
+    "on": {"machine": kvcalc.parse_machine("8xH200")},
 }
 FOLLOWS = {"prompt_tokens", "engine_version", "engine_options"}  # from what is cached; of an engine
 
@@ -186,7 +188,7 @@ def test_a_number_depends_on_what_is_said_and_on_nothing_else() -> None:
     """Otherwise a number that differs only at one of several contexts would be left out."""
     assert set(CHANGES) == set(ASKED) - FOLLOWS
     moved: dict[str, set[str]] = {name: set() for name in COMPARED}
-    state = Custom("0", "0", "9", "9", state_elements="40")
+    state, machine = Custom("0", "0", "9", "9", state_elements="40"), kvcalc.parse_machine("4xH100")
     for spec in (
         model(heads(8, 2, 16), reach=Window(50)),
         model(mla()),
@@ -194,7 +196,7 @@ def test_a_number_depends_on_what_is_said_and_on_nothing_else() -> None:
         model(heads(8, 2, 16), mla()),
         model(heads(8, 2, 16), state, Branch(heads(8, 8, 16), Encoder())),
     ):
-        cached = kvcalc.Workload(100, generate_tokens=4, batch=2, encoder_tokens=50)
+        cached = kvcalc.Workload(100, generate_tokens=4, batch=2, encoder_tokens=50, machine=machine)
         for start in (cached, cached._replace(kv_cache=False)):
             for key, change in CHANGES.items():
                 if not start.kv_cache and key in ("cached_tokens", "shared_prefix_tokens", "kv_cache"):

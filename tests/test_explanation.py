@@ -13,6 +13,7 @@ from kvcalc.detail import facts
 from kvcalc.errors import KvcalcError
 from kvcalc.explanation import MEANINGS, explain, symbols
 from kvcalc.formula import parse
+from kvcalc.hardware.machine import parse_machine
 from kvcalc.model import ModelSpec
 from kvcalc.readers import bundle
 from kvcalc.readers.load import load_all
@@ -95,12 +96,12 @@ def test_an_unknown_quantity_gets_the_nearest() -> None:
 
 
 def test_every_whole_number_of_a_row_can_be_explained() -> None:
-    report = analyze(load_all("mistral-7b-v0.1")[0], Workload(100, generate_tokens=2))
+    report = analyze(load_all("mistral-7b-v0.1")[0], Workload(100, generate_tokens=2, machine=parse_machine("H100")))
     told = {
         "model", "variant", "attention", "layers", "context_tokens", "batch", "cache_dtype", "cache_ratio",
         "prompt_tokens", "cached_tokens", "kv_cache", "weight_dtype", "mla_decode", "mla_prefill",
         "shared_prefix_tokens", "generate_tokens", "state_dtype", "encoder_tokens", "engine", "mtp",
-        "engine_version", "tensor_parallel", "engine_options",
+        "engine_version", "tensor_parallel", "engine_options", "on", "decode_bound_by", "prefill_bound_by",
     }  # fmt: skip
     for key in KEYS:
         if key not in told:

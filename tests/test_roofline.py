@@ -13,7 +13,9 @@ import kvcalc
 from builders import heads, model, records
 from kvcalc.analysis import analyze
 from kvcalc.attention.latent import Latent
-from kvcalc.roofline import PIECES, expected_experts, least_times
+from kvcalc.quantity import Quantity
+from kvcalc.real import evaluate_reals
+from kvcalc.roofline import PIECES, TOUCHED, least_times
 from kvcalc.weight_bytes import held
 from kvcalc.workload import Workload
 from refusals import assert_refused, quickly
@@ -100,8 +102,10 @@ def test_laws(name: str, batch: int, context: int, devices: int) -> None:
 def test_expected_experts_are_the_exact_expectation(experts: int, visited: int, tokens: int) -> None:
     visited = min(visited, experts)
     exact = experts * (1 - (1 - Fraction(visited, experts)) ** tokens)
-    assert expected_experts(experts, visited, tokens) == pytest.approx(float(exact), rel=1e-12)
-    assert visited * (1 - 1e-12) <= expected_experts(experts, visited, tokens) <= experts
+    scope = {"w": experts, "E": experts, "k": visited, "t": tokens}
+    found = evaluate_reals({"x": Quantity("", TOUCHED)}, scope)["x"]
+    assert found == pytest.approx(float(exact), rel=1e-12)
+    assert visited * (1 - 1e-12) <= found <= experts
 
 
 @pytest.mark.parametrize("name", MOE)
@@ -112,7 +116,8 @@ def test_one_token_reads_the_experts_it_visits(name: str) -> None:
     looked_up = sum(one.evaluate() for one in held(spec) if one.where == "embedding")
     active = report.value("active_parameters")
     assert active is not None
-    assert read == pytest.approx(active - (0 if spec.tie_word_embeddings else looked_up), rel=1e-9)
+    needed = active - (0 if spec.tie_word_embeddings else looked_up)
+    assert needed * 0.9999 < read <= needed * (1 + 1e-12), "of what is neither attention nor MLP only matrices count"
 
 
 def test_weights_in_eight_bits_run_at_the_peak_of_eight_bits() -> None:
@@ -131,10 +136,6 @@ def test_show_and_compare_print_it_as_a_bound() -> None:
     for told in ("On 8xH100-SXM", "not a forecast", "A bound, no forecast", "expectation", "against a ridge of"):
         assert told in shown.out
     compared = rows("compare llama-3.1-8b --on H100")
-    plain = rows("compare llama-3.1-8b")
-    added = [key for key in compared[0] if key not in plain[0]]
-    assert [list(row)[: len(plain[0])] for row in compared] == [list(row) for row in plain]
-    assert added[0] == "on"
     assert all(row["on"] == "1xH100-SXM" and row["decode_bound_by"] == "memory" for row in compared)
     facts = [fact for fact in rows("show llama-3.1-8b --on H100") if fact["section"] == "roofline"]
     assert any(fact["quantity"] == "least_seconds" and fact["part"] == "1xH100-SXM decode" for fact in facts)

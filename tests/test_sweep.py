@@ -111,8 +111,9 @@ def test_arrays_give_the_integers_of_plain_python(
     """Far beyond 64 bits as well."""
     workload = kvcalc.Workload(0, generate_tokens=generate, kv_cache=cache, dtype="int3")
     quantities = kvcalc.analysis.formulas(spec, workload)
-    evaluate = _evaluate_arrays()
-    assert evaluate is not None
+    arrays = _evaluate_arrays()
+    assert arrays is not None
+    evaluate, _ = arrays
     scope = workload.scope()
     got, want = evaluate(quantities, scope, contexts, batches), evaluate_each(quantities, scope, contexts, batches)
     rows = len(contexts) * len(batches)

@@ -37,7 +37,7 @@ def complete_machine(incomplete: str) -> list[str]:
 def complete_quantity(incomplete: str) -> list[str]:
     """Complete what can be explained."""
     report = kvcalc.analyze(kvcalc.load("deepseek-v2"), kvcalc.Workload(1, generate_tokens=1))
-    return [key for key in (*report.quantities, *kvcalc.RATIOS) if key.startswith(incomplete)]
+    return [key for key in (*report.quantities, *kvcalc.RATIOS, *kvcalc.REALS) if key.startswith(incomplete)]
 
 
 def complete_result(incomplete: str) -> list[str]:

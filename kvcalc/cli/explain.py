@@ -42,6 +42,8 @@ def explain(
     kvcalc explain deepseek-v2 cache_elements_per_token
 
     kvcalc explain deepseek-v3 decode_core_flops --mla-decode naive
+
+    kvcalc explain llama-3.1-8b decode_least_seconds --on H100 --batch 64
     """
     comparison = kvcalc.compare(kvcalc.load_all(model), request, kvcalc.parse_variants(variants or "none"))
     out.tell(comparison.notes, comparison.warnings)

@@ -13,15 +13,6 @@ import kvcalc
 from kvcalc.cli.completion import complete_machine
 from kvcalc.cli.workload import make_request
 
-OnOption = Annotated[
-    str | None,
-    typer.Option(
-        "--on",
-        metavar="HARDWARE",
-        help="8xH100, H200, or 2x./mine.yaml: the least time on it. `kvcalc list hardware` names those known.",
-        autocompletion=complete_machine,
-    ),
-]
 OnListOption = Annotated[
     list[str] | None,
     typer.Option(

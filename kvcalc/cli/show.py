@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import kvcalc
-from kvcalc.cli.hardware import OnOption
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
 from kvcalc.cli.workload import ModelArgument, VariantsOption
@@ -35,7 +34,6 @@ def show(
     provenance: ProvenanceOption = False,
     recompute: RecomputeOption = False,
     variants: VariantsOption = None,
-    on: OnOption = None,
 ) -> None:
     """Show one model in depth: what each group of like layers stores, keeps and reads; parameters; FLOPs by part.
 
@@ -48,11 +46,10 @@ def show(
     if provenance:
         _show_provenance(model, out)
         return
-    machine = None if on is None else kvcalc.parse_machine(on)
     comparison = kvcalc.compare(kvcalc.load_all(model), request, kvcalc.parse_variants(variants or "none"))
-    out.tell((*comparison.notes, *(machine.cautions if machine else ())), comparison.warnings)
+    out.tell(comparison.notes, comparison.warnings)
     shown = [(report, kvcalc.facts(report, recompute=recompute)) for report in comparison.reports]
-    bounds = [] if machine is None else [kvcalc.least_times(report, machine) for report in comparison.reports]
+    bounds = [kvcalc.least_times(report) for report in comparison.reports if report.workload.machine]
 
     def tables() -> list[Table]:
         from kvcalc.report.detail import detail_tables

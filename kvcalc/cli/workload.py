@@ -14,6 +14,7 @@ from kvcalc.cli.completion import (
     complete_dtype,
     complete_dtypes,
     complete_engines,
+    complete_machine,
     complete_model,
     complete_variants,
     complete_weight_dtype,
@@ -159,6 +160,16 @@ EngineOptionOption = Annotated[
         "Default: those of its server on an H100.",
     ),
 ]
+OnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="HARDWARE",
+        help="The least time on 8xH100, H200, or 2x./mine.yaml; several by commas or repeated: rows side by side. Its "
+        "devices share the model, unless --tp says how many do. `kvcalc list hardware` names those known.",
+        autocompletion=complete_machine,
+    ),
+]
 MtpOption = Annotated[
     Literal["on", "off"],
     typer.Option("--mtp", help="on: layers that predict later tokens run, and cache, too."),
@@ -186,6 +197,7 @@ def make_request(
     mtp: MtpOption = "off",
     tp: TpOption = None,
     engine_option: EngineOptionOption = None,
+    on: OnOption = None,
 ) -> kvcalc.Request:
     """Read the options as typed. Raises KvcalcError where they contradict each other."""
     return kvcalc.parse_request(locals())
@@ -196,7 +208,7 @@ LISTS = {complete_dtype: complete_dtypes, complete_weight_dtype: complete_weight
 
 def _listed(parameter: inspect.Parameter) -> inspect.Parameter:
     """An option that takes one value as an option that takes a list of them, or a range."""
-    if parameter.name == "engine_option":  # a list already, of settings and no axis
+    if parameter.name in ("engine_option", "on"):  # a list already
         return parameter
     kind, option = get_args(parameter.annotation)
     listed: OptionInfo = copy(option)

@@ -14,10 +14,11 @@ from kvcalc.analysis import analyze
 from kvcalc.difference import COMPARED, Diff, Pair, Side, diff_rows
 from kvcalc.engines.settings import parse_pairs
 from kvcalc.errors import ConfigError, FileError, KvcalcError
+from kvcalc.hardware.machine import parse_machine
 from kvcalc.readers import bundle
 from kvcalc.readers.history import shown
 from kvcalc.readers.load import load_all
-from kvcalc.rows import ASKED
+from kvcalc.rows import ASKED, TEXTS
 from kvcalc.variants import NotRebuiltError, parse_variants, rebuild
 from kvcalc.workload import Workload
 
@@ -208,10 +209,13 @@ def _asked(data: Any) -> _Asked:
         raise KvcalcError("not a row of `kvcalc compare`: it has no model and context_tokens", HINT)
     for key in COMPARED:
         value = data.get(key)
-        if value is not None and (type(value) not in (int, float) or not abs(value) < LARGEST):
+        if key in TEXTS:
+            if not isinstance(value, str | None):
+                raise KvcalcError(f"{key}: {_brief(value)} is not text")
+        elif value is not None and (type(value) not in (int, float) or not abs(value) < LARGEST):
             raise KvcalcError(f"{key}: {_brief(value)} is not a number")
     given = {key: data[key] for key in ("variant", *ASKED) if data.get(key) is not None}
-    for key in ("variant", "cache_dtype", "kv_cache", "engine_options", *_WORDS):
+    for key in ("variant", "cache_dtype", "kv_cache", "engine_options", "on", *_WORDS):
         if not isinstance(given.get(key, ""), str):
             raise KvcalcError(f"{key}: {_brief(given[key])} is not text")
     if given.get("kv_cache", "on") not in ("on", "off"):
@@ -224,6 +228,7 @@ def _asked(data: Any) -> _Asked:
         **{key: given[key] for key in (*_WHOLE, *_WORDS) if key in given},
         engine_options=parse_pairs(given["engine_options"].split(",")) if given.get("engine_options") else (),
         kv_cache=given.get("kv_cache") != "off",
+        machine=parse_machine(given["on"], "on") if given.get("on") else None,
         dtype=parts[-1],
         dtype_k=k,
         dtype_v=v,

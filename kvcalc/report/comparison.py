@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.settings import told_engine
 from kvcalc.quantity import Total
+from kvcalc.report.roofline import FOOTER, roofline_columns
 from kvcalc.report.table import Column, Table
 from kvcalc.report.units import bytes_binary, count, decimal, ratio, tokens
 
@@ -34,11 +35,14 @@ def comparison_table(comparison: Comparison) -> Table:
         return Column(header, tuple(write(_whole(row, key)) for row in rows), rank=rank)
 
     engines = len({(row["engine"], row["engine_version"]) for row in rows}) > 1
-    reserves = engines or rows[0]["engine"] != "paper" or rows[0]["tensor_parallel"] != 1
+    machines = len({row["on"] for row in rows}) > 1
+    beside = engines or machines
+    reserves = engines or any(row["engine"] != "paper" or row["tensor_parallel"] != 1 for row in rows)
     wasted = Column("reserved\nto paper", tuple(ratio(_float(row, "waste_ratio")) for row in rows), rank=1)
     columns = [
         *([text("model", "model", 0 if models else 8)] if several else []),
         *([_engines(rows)] if engines else []),
+        *([text("on", "on", 0)] if machines else []),
         *([text("variant", "variant", 0)] if rebuilt or not several else []),
         Column("cache a token", tuple(cache_formula(report) for report in reports), numeric=False, rank=5),
         text("attention", "attention", 7),
@@ -64,10 +68,10 @@ def comparison_table(comparison: Comparison) -> Table:
         number("parameters", "parameters", count, 8),
         number("cache\nbytes", "cache_bytes", count, 12),
         number("weights", "weight_bytes", bytes_binary, 13),
+        *roofline_columns(rows),
     ]
-    return Table(
-        _title(reports[0], contexts, several=several and (models or not engines), engines=engines), tuple(columns)
-    )
+    title = _title(reports[0], contexts, several=several and (models or not beside), engines=engines, machines=machines)
+    return Table(title, tuple(columns), FOOTER if rows[0]["on"] else ())
 
 
 def _engines(rows: list[Row]) -> Column:
@@ -114,7 +118,7 @@ def _product(formula: str) -> str:
     return f"({tight})" if "+" in tight or "-" in tight else tight
 
 
-def _title(report: Report, contexts: set[int], *, several: bool, engines: bool) -> str:
+def _title(report: Report, contexts: set[int], *, several: bool, engines: bool, machines: bool) -> str:
     workload = report.workload
     parts = [] if several else [report.spec.name]
     if len(contexts) == 1:
@@ -123,18 +127,21 @@ def _title(report: Report, contexts: set[int], *, several: bool, engines: bool) 
         parts.append(f"{workload.cached_tokens:,} cached + {workload.prompt_tokens:,} new")
     if workload.generate_tokens:
         parts.append(f"answer {tokens(workload.generate_tokens)}")
-    return ", ".join([*parts, *_setting(report, engines=engines)])
+    return ", ".join([*parts, *_setting(report, engines=engines, machines=machines)])
 
 
-def _setting(report: Report, *, engines: bool) -> list[str]:
+def _setting(report: Report, *, engines: bool, machines: bool) -> list[str]:
     workload = report.workload
     told = [f"batch {workload.batch:,}", f"cache {report.cache_dtype}"]
     if workload.shared_prefix_tokens:
         told.append(f"shared prefix {tokens(workload.shared_prefix_tokens)}")
     if workload.engine != "paper" and not engines:
         told.append(f"engine {told_engine(workload)}")
-    if workload.tensor_parallel > 1:
-        told.append(f"{workload.tensor_parallel} devices")
+    if workload.machine is not None and not machines:
+        told.append(f"on {workload.machine.label}")
+    shared = workload.machine.devices if workload.machine else 1
+    if workload.tensor_parallel != shared and not machines:
+        told.append(f"{workload.tensor_parallel} devices{' a replica' if shared > 1 else ''}")
     if report.spec.predicted > 1:
         told.append("with prediction layers")
     if not workload.kv_cache:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.findings import Finding
 from kvcalc.report.places import place, printable
 from kvcalc.report.table import Column, Table
-from kvcalc.report.units import bytes_binary, count, decimal, tokens
+from kvcalc.report.units import bytes_binary, count, decimal, duration, tokens
+from kvcalc.rows import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ SETTING = {
     "engine_version": "version",
     "tensor_parallel": "devices",
     "engine_options": "options",
+    "on": "on",
     "mtp": "prediction layers",
 }
 USUAL = {
@@ -53,6 +55,8 @@ NAMES = {
     "weight_bytes": "weights",
     "decode_intensity": "decode FLOPs a byte",
     "receptive_field_tokens": "receptive field",
+    **{f"{phase}_least_seconds": f"{phase} at the least" for phase in PHASES},
+    **{f"{phase}_tokens_per_second_at_most": f"{phase} tokens/s at most" for phase in PHASES},
 }
 NO_NUMBER = "no number changes"
 CONFIGS = (".yaml", ".yml", ".json")
@@ -189,14 +193,15 @@ def short_numbers(change: Change) -> tuple[str, str, str]:
     return old, new, f"{'-' if difference < 0 else '+'}{_number(abs(difference), write)}"
 
 
-def _writer(key: str) -> Callable[[int], str]:
-    return bytes_binary if key.endswith("_bytes") else decimal if key.endswith("_flops") else count
+def _writer(key: str) -> Callable[[Any], str]:
+    endings = {"_bytes": bytes_binary, "_flops": decimal, "_seconds": duration}
+    return next((write for ending, write in endings.items() if key.endswith(ending)), count)
 
 
-def _number(value: Value, write: Callable[[int], str]) -> str:
-    if value is None:
-        return "-"
-    return write(value) if isinstance(value, int) else decimal(float(value))
+def _number(value: Value, write: Callable[[Any], str]) -> str:
+    if value is None or isinstance(value, str):
+        return value or "-"
+    return write(value) if isinstance(value, int) or write is duration else decimal(value)
 
 
 def percent(change: Change) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.formula import written
 from kvcalc.report.table import Column, Table
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def to_text(report: Report, lines: Sequence[Line]) -> str:
 
 
 def _equation(line: Line) -> str:
-    result = f"{line.result:,}" if isinstance(line.result, int) else f"{line.result:,.6g}"
+    result = f"{line.result:,.6g}" if isinstance(line.result, float) else f"{line.result:,}"
+    if isinstance(line.result, float) and (whole := written(line.result)).isdigit():
+        result = f"{int(whole):,}"
     sides = [line.name, line.formula, line.with_numbers]
     if line.with_numbers in (str(line.result), line.formula):
         sides.pop()

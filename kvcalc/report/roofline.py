@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.detail import Fact
 from kvcalc.report.table import Column, Table
-from kvcalc.report.units import bytes_binary, decimal
+from kvcalc.report.units import bytes_binary, decimal, duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kvcalc.model import ModelSpec
     from kvcalc.roofline import Bound
@@ -26,14 +25,6 @@ FOOTER = (
     "Communication, activations, launches and the embedding's rows are not counted: a real step takes longer.",
 )
 EXPECTED = "Experts touched are an expectation: E(1 - (1 - k/E)^tokens), each token visiting any k of E."
-
-
-def duration(seconds: float) -> str:
-    """Write '12.34 ms'."""
-    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if seconds >= size:
-            return f"{seconds / size:#.4g} {unit}"
-    return f"{seconds / 1e-9:#.4g} ns"
 
 
 def roofline_table(bounds: tuple[Bound, ...], spec: ModelSpec) -> Table:
@@ -90,29 +81,25 @@ def _told(bound: Bound) -> str:
     return f"{bound.phase}: at most {decimal(bound.tokens_per_second)} tokens/s, bound by {bound.bound_by}{ridge}"
 
 
-def with_roofline(table: Table, rows: Sequence[tuple[Bound, ...]]) -> Table:
-    """A comparison with columns of the least times, and what they are."""
-    decode, prefill = ([bounds[at] for bounds in rows] for at in (0, 1))
-    columns = (
-        Column("decode\nat least", tuple(duration(bound.seconds) for bound in decode), rank=2),
-        Column("tokens/s\nat most", tuple(decimal(bound.tokens_per_second) for bound in decode), rank=1),
-        Column("bound by", tuple(bound.bound_by for bound in decode), numeric=False, rank=3),
-        Column("prefill\nat least", tuple(duration(bound.seconds) for bound in prefill), rank=3),
-        Column("bound by", tuple(bound.bound_by for bound in prefill), numeric=False, rank=4),
-    )
-    machine = rows[0][0].machine
-    title = f"{table.title}, on {machine.label}"
-    return table._replace(title=title, columns=(*table.columns, *columns), footer=(*table.footer, *FOOTER))
+def roofline_columns(rows: Sequence[Row]) -> list[Column]:
+    """A comparison's or a sweep's columns of the least times."""
 
+    def real(header: str, key: str, write: Callable[[float | None], str], rank: int) -> Column:
+        values = (row[key] for row in rows)
+        return Column(header, tuple(write(told if isinstance(told, float) else None) for told in values), rank=rank)
 
-def roofline_row(bounds: tuple[Bound, ...]) -> Row:
-    """The keys that --on adds to a row."""
-    told: Row = {"on": bounds[0].machine.label}
-    for bound in bounds:
-        told[f"{bound.phase}_least_seconds"] = bound.seconds
-        told[f"{bound.phase}_bound_by"] = bound.bound_by
-        told[f"{bound.phase}_tokens_per_second_at_most"] = bound.tokens_per_second
-    return told
+    def word(key: str, rank: int) -> Column:
+        return Column("bound by", tuple(str(row[key] or "-") for row in rows), numeric=False, rank=rank)
+
+    if not any(row["on"] for row in rows):
+        return []
+    return [
+        real("decode\nat least", "decode_least_seconds", duration, 2),
+        real("tokens/s\nat most", "decode_tokens_per_second_at_most", decimal, 1),
+        word("decode_bound_by", 3),
+        real("prefill\nat least", "prefill_least_seconds", duration, 3),
+        word("prefill_bound_by", 4),
+    ]
 
 
 def roofline_facts(model: str, variant: str, bounds: tuple[Bound, ...]) -> Iterator[Row]:
@@ -133,5 +120,7 @@ def roofline_facts(model: str, variant: str, bounds: tuple[Bound, ...]) -> Itera
 
 
 def _fact(model: str, variant: str, part: str, quantity: str, value: float | None) -> Row:
+    from kvcalc.detail import Fact
+
     told = Fact("roofline", part, "", quantity, value)
     return {"model": model, "variant": variant, **told._asdict()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
+from kvcalc.report.roofline import FOOTER, roofline_columns
 from kvcalc.report.table import Column, Table
 from kvcalc.report.units import bytes_binary, count, decimal, ratio, tokens
 from kvcalc.rows import ASKED
@@ -56,7 +57,8 @@ def sweep_table(sweep: Sweep) -> Table:
         for header, key, write, rank in SHOWN
         if any(row[key] is not None for row in rows) and (reserves or key not in RESERVED)
     ]
-    return Table(common(rows[0], varying), tuple(columns))
+    footer = FOOTER if any(row["on"] for row in rows) else ()
+    return Table(common(rows[0], varying), (*columns, *roofline_columns(rows)), footer)
 
 
 def _header(key: str) -> str:
@@ -81,6 +83,7 @@ def common(first: Row, varying: Sequence[str]) -> str:
         ),
         "kv_cache": "no KV cache" if first["kv_cache"] == "off" else "",
         "engine": f"engine {first['engine']} {first['engine_version']}" if first["engine"] != "paper" else "",
+        "on": f"on {first['on']}" if first["on"] else "",
         "tensor_parallel": f"{first['tensor_parallel']} devices" if first["tensor_parallel"] != 1 else "",
     }
     return ", ".join(text for key, text in told.items() if text and key not in varying)

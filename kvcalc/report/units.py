@@ -35,6 +35,16 @@ def _scaled(value: float, units: tuple[tuple[int, str], ...], smallest: str) -> 
     return f"{exact} {smallest}".rstrip()
 
 
+def duration(seconds: float | None) -> str:
+    """Write '12.34 ms'."""
+    if seconds is None:
+        return "-"
+    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if seconds >= size:
+            return f"{_four_digits(seconds / size)} {unit}"
+    return f"{_four_digits(seconds / 1e-9)} ns" if seconds else "0 s"
+
+
 def ratio(value: float | None) -> str:
     """Write '0.0176x'."""
     return "-" if value is None else f"{_four_digits(value)}x"
