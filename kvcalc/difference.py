@@ -51,7 +51,7 @@ _PREFILL = (
 )
 _CACHE = ("context_tokens", "batch", "kv_cache", "shared_prefix_tokens", "encoder_tokens", "engine", "mtp")
 _DTYPES = ("cache_dtype", "state_dtype")
-_ENGINE = ("engine_version", "tensor_parallel", "engine_options")
+_ENGINE = ("on", "engine_version", "tensor_parallel", "engine_options")
 _PARTS = ("core", "projection", "attention", "model")
 _MACHINE = (*_DTYPES, "kv_cache", "weight_dtype", "shared_prefix_tokens", "engine", "tensor_parallel", "on")
 # What each number depends on, of all that is asked; one that is not here, on everything.

@@ -68,7 +68,10 @@ def settings(workload: Workload) -> Settings:
     engine = engine_of(workload.engine)
     given = shared_out(workload.engine_options, [engine.name])[engine.name]
     found: dict[str, Setting] = {name: option.default for name, option in engine.options.items()}
-    found.update({name: _value(engine, name, engine.options[name], text) for name, text in given})
+    rule, machine = engine.of_device, workload.machine
+    by_device = rule(machine.accelerator) if rule is not None and machine is not None else ()
+    pairs = (*by_device, *given)
+    found.update({name: _value(engine, name, engine.options[name], text) for name, text in pairs})
     return found
 
 

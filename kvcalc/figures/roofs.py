@@ -13,8 +13,7 @@ from kvcalc.comparison import cautions, with_variants
 from kvcalc.errors import KvcalcError
 from kvcalc.figures.figure import MAX_POINTS, MAX_SERIES, Axis, Figure, Point, Roof, Series
 from kvcalc.figures.words import labels, size, titles
-from kvcalc.report.roofline import duration
-from kvcalc.report.units import bytes_binary, decimal
+from kvcalc.report.units import bytes_binary, decimal, duration
 from kvcalc.roofline import least_times
 from kvcalc.rows import row
 from kvcalc.variants import default_variants
