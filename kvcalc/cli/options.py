@@ -24,9 +24,20 @@ MAKERS: dict[str, Callable[..., Any]] = {
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameters of a command that MAKERS can make by the parameters of what makes them."""
+    """Replace the parameters of a command that MAKERS can make by the parameters of what makes them.
+
+    An option that the command has itself is the command's alone.
+    """
     own = inspect.signature(command, eval_str=True).parameters
-    taken = {name: inspect.signature(MAKERS[name], eval_str=True).parameters for name in own if name in MAKERS}
+    taken = {
+        name: {
+            key: parameter
+            for key, parameter in inspect.signature(MAKERS[name], eval_str=True).parameters.items()
+            if key not in own
+        }
+        for name in own
+        if name in MAKERS
+    }
 
     @wraps(command)
     def run(**values: Any) -> None:  # whatever typer parsed
