@@ -117,7 +117,7 @@ def test_one_token_reads_the_experts_it_visits(name: str) -> None:
     active = report.value("active_parameters")
     assert active is not None
     needed = active - (0 if spec.tie_word_embeddings else looked_up)
-    assert needed * 0.9999 < read <= needed * (1 + 1e-12), "of what is neither attention nor MLP only matrices count"
+    assert needed * 0.999 < read <= needed * (1 + 1e-12), "of what is neither attention nor MLP only matrices count"
 
 
 def test_weights_in_eight_bits_run_at_the_peak_of_eight_bits() -> None:
