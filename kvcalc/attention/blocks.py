@@ -170,7 +170,7 @@ class Pools(NamedTuple):
     @property
     def label(self) -> str:
         """As tables show it."""
-        return f"top-{self.pools}x{self.pool_size}{' + tail' if self.tail else ''}"
+        return f"top-{self.pools}x{self.pool_size}{'+tail' if self.tail else ''}"
 
     def symbols(self) -> dict[str, int]:
         """Pools of m tokens, k_s of them."""

@@ -48,8 +48,17 @@ def list_(
         return [Table("", tuple(columns))]
 
     def text() -> str:  # plain columns: rich would double the time
-        width = max(len(str(record["model"])) for record in records)
-        return "".join(f"{record['model']!s:{width}}  {record['attention']}\n" for record in records)
+        width = max(len(str(record["model"])) for record in records) + 2
+        line = out.width()
+        if line is None:
+            return "".join(f"{record['model']!s:{width}}{record['attention']}\n" for record in records)
+        from kvcalc.report.table import folded
+
+        told = []
+        for record in records:
+            first, *rest = folded(str(record["attention"]), max(line - width, 20))
+            told += [f"{record['model']!s:{width}}{first}\n", *(f"{'':{width}}{more}\n" for more in rest)]
+        return "".join(told)
 
     out.write(lambda: records, tables, text)
 

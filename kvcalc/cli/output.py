@@ -185,6 +185,10 @@ class Output(NamedTuple):
         """Whether the result goes to a terminal."""
         return self.path in (None, "-") and sys.stdout is not None and sys.stdout.isatty()
 
+    def width(self) -> int | None:
+        """Characters of a line of the terminal; None where the result goes elsewhere."""
+        return _screen()[0] if self.at_terminal() else None
+
     def colored(self) -> bool:
         """Whether the result has colours."""
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
@@ -202,7 +206,7 @@ class Output(NamedTuple):
     def _table(self, tables: Sequence[Table]) -> str:
         from kvcalc.report.table import to_terminal
 
-        return to_terminal(tables, _screen()[0] if self.at_terminal() else None, color=self.colored())
+        return to_terminal(tables, self.width(), color=self.colored())
 
 
 def make_output(

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.settings import told_engine
+from kvcalc.formula import parse
 from kvcalc.quantity import Total
 from kvcalc.report.roofline import FOOTER, roofline_columns
 from kvcalc.report.table import Column, Table
@@ -81,20 +82,32 @@ def _engines(rows: list[Row]) -> Column:
 
 
 def cache_formula(report: Report) -> str:
-    """The formula of elements per token in the papers' symbols, over all layers: '2*n_kv*d_h*l'."""
+    """The formula of elements per token in the papers' symbols, over all layers: '2*n_kv*d_h*l'.
+
+    A symbol that is not the same number in all layers is written as its numbers: '9*2*4*d_h + 39*2*8*d_h'.
+    """
     node = report.quantities["cache_elements_per_token"]
     parts = getattr(node, "parts", ())
     if not parts:
         return "0"
     counts: dict[tuple[str, tuple[tuple[str, int], ...]], int] = {}
     for part in parts:
-        like = _flat(part.node)
-        if like[0] != "0":
+        formula, numbers = _flat(part.node)
+        used = parse(formula).symbols()
+        like = (formula, tuple((symbol, told) for symbol, told in numbers if symbol in used))
+        if formula != "0":
             counts[like] = counts.get(like, 0) + part.times
-    written = {formula: _product(formula) for formula, _ in counts}
-    if len(counts) == 1 and sum(counts.values()) == report.spec.layers:
-        return f"{next(iter(written.values()))}*l"
-    return " + ".join(f"{times}*{written[formula]}" for (formula, _), times in counts.items()) or "0"
+    told: dict[str, set[int]] = {}
+    for _, numbers in counts:
+        for symbol, number in numbers:
+            told.setdefault(symbol, set()).add(number)
+    terms = []
+    for (formula, numbers), times in counts.items():
+        apart = {symbol: number for symbol, number in numbers if len(told[symbol]) > 1}
+        terms.append((times, _product(parse(formula).with_numbers(apart))))
+    if len(terms) == 1 and terms[0][0] == report.spec.layers:
+        return f"{terms[0][1]}*l"
+    return " + ".join(f"{times}*{written}" for times, written in terms) or "0"
 
 
 def _flat(node: Node) -> tuple[str, tuple[tuple[str, int], ...]]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_PIECES = re.compile(r"(?<=[,+]) ")
 _BLANK_END = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$")
 
 
@@ -50,6 +51,26 @@ def fitting(columns: Sequence[Column], width: int | None) -> list[Column]:
     return [columns[at] for at in sorted(chosen)]
 
 
+def folded(text: str, width: int | None, indent: str = "  ") -> list[str]:
+    """Lines of at most `width` characters, those after the first further in; None: one line.
+
+    They end after a comma or a plus, so that what stands between stays together; else wherever a blank is.
+    """
+    if width is None or len(text) <= width:
+        return [text]
+    from textwrap import wrap
+
+    lines = [""]
+    for piece in _PIECES.split(text):
+        line = f"{lines[-1]} {piece}" if lines[-1].strip() else lines[-1] + piece
+        if len(line) <= width:
+            lines[-1] = line
+            continue
+        told = wrap(piece, max(width - len(indent), 20), break_long_words=False, break_on_hyphens=False) or [""]
+        lines += [indent + words for words in told]
+    return lines[lines[0] == "" :]
+
+
 def to_terminal(tables: Sequence[Table], width: int | None, *, color: bool) -> str:
     """Draw with rich. `width` None: a pipe or a file, as wide as it takes."""
     from rich.console import Console
@@ -60,7 +81,9 @@ def to_terminal(tables: Sequence[Table], width: int | None, *, color: bool) -> s
     for table in tables:
         columns = fitting(table.columns, width)
         needed = sum(column.width for column in columns) + 2 * len(columns)
-        lines = [table.title, *table.footer]
+        title = folded(table.title, width)
+        footer = [line for told in table.footer for line in folded(told, width)]
+        lines = [*title, *footer]
         console = Console(
             file=io.StringIO(),
             width=max(needed, width or 0, *(len(line) for line in lines)) + 1,
@@ -80,11 +103,11 @@ def to_terminal(tables: Sequence[Table], width: int | None, *, color: bool) -> s
         for row in zip(*(column.cells for column in columns), strict=True):
             grid.add_row(*(Text(cell) for cell in row))
         with console.capture() as captured:
-            if table.title:
-                console.print(Text(table.title, style="bold"))
+            for line in title if table.title else ():
+                console.print(Text(line, style="bold"))
             if columns:
                 console.print(grid)
-            for line in table.footer:
+            for line in footer:
                 console.print(Text(line, style="dim"))
         drawn.append("\n".join(_BLANK_END.sub(r"\1", line) for line in captured.get().splitlines()))
     return "\n\n".join(drawn) + "\n"
