@@ -278,7 +278,7 @@ def test_variants_rebuild_only_what_stores_tokens() -> None:
 def test_the_formula_of_a_hybrid_names_its_attention_alone() -> None:
     assert cache_formula(analyze(HYBRID, Workload(64))) == "1*2*n_kv*d_h"
     assert cache_formula(analyze(model(Rwkv4(8)), Workload(64))) == "0"
-    two = model(Branch(heads(8, 2, 8), Full()), Branch(heads(8, 4, 8), Window(16)), Branch(heads(4, 4, 8), Window(16)))
+    two = model(Branch(heads(8, 2, 8), Full()), Branch(heads(8, 4, 8), Window(16)), Branch(heads(16, 4, 8), Window(16)))
     assert cache_formula(analyze(two, Workload(64))) == "1*2*2*d_h + 2*2*4*d_h"
 
 
