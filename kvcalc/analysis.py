@@ -5,7 +5,7 @@ What is stored is in storage.py, what is computed in flops.py, the weights in we
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.attention.latent import SOURCE_CROSSOVER
 from kvcalc.engines import engine_of
@@ -17,6 +17,7 @@ from kvcalc.quantity import Part, Quantity, Total
 from kvcalc.reserving import reserving
 from kvcalc.rows import RATIOS, cache_dtype, row
 from kvcalc.storage import cache_bytes, read_bytes, storage
+from kvcalc.tuples import NamedTuple
 from kvcalc.weight_bytes import weight_bytes
 from kvcalc.weights import active_parameters, parameters
 

@@ -8,7 +8,7 @@ Numbers that depend on fewer axes than others stay small: numpy broadcasts them 
 from __future__ import annotations
 
 from math import isqrt
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from kvcalc.errors import FormulaError
 from kvcalc.formula import APPLY, MAX_BITS
 from kvcalc.quantity import evaluate_with
 from kvcalc.real import REAL, used_by
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.amounts import in_full, percent
 from kvcalc.analysis import analyze
@@ -10,6 +10,7 @@ from kvcalc.difference import COMPARED, DEPENDS
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.findings import Finding
 from kvcalc.rows import ASKED, RATIOS, REALS, TEXTS, weight_dtype
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

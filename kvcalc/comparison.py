@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.analysis import Report, analyze
 from kvcalc.errors import KvcalcError
 from kvcalc.reserving import engine_notes
 from kvcalc.rows import row, stored_roles
+from kvcalc.tuples import NamedTuple
 from kvcalc.variants import NotRebuiltError, default_variants, rebuild
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.analysis import analyze
 from kvcalc.attention.reach import seen
@@ -12,6 +12,7 @@ from kvcalc.quantity import Quantity, Total
 from kvcalc.rope import supports
 from kvcalc.rows import RATIOS
 from kvcalc.storage import Bits, Elements
+from kvcalc.tuples import NamedTuple
 from kvcalc.weight_bytes import weight_format
 from kvcalc.workload import MODES
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.analysis import analyze
 from kvcalc.attention.custom import Custom
@@ -10,6 +10,7 @@ from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.quantity import Total, steps, symbols_in
 from kvcalc.real import REAL
 from kvcalc.rows import KEYS, RATIOS, REALS, TEXTS
+from kvcalc.tuples import NamedTuple
 from kvcalc.workload import MODES
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from kvcalc.attention.memory import Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE_MLP = "Attention Is All You Need (arXiv:1706.03762) sec. 3.3; gated: GLU Variants (arXiv:2002.05202)"
 SOURCE_LATENT = "Nemotron 3 (arXiv:2512.20856) sec. 2: LatentMoE"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.errors import NotUnderstoodError
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.errors import ConfigError

@@ -7,7 +7,7 @@ integers: that many fit, and one more does not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.analysis import formulas
 from kvcalc.attention.reach import most
@@ -16,6 +16,7 @@ from kvcalc.engines.settings import version_of
 from kvcalc.memory_budget import Deal, MemoryBudget, deal, memory_budget
 from kvcalc.rows import cache_dtype, weight_dtype
 from kvcalc.storage import cache_bytes
+from kvcalc.tuples import NamedTuple
 from kvcalc.workload import MAX_TOKENS
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ A matmul of one multiply-add is 2 FLOPs; only matmuls count. Totals are the batc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.model import NOTHING, branches_of, feedforwards_of
 from kvcalc.quantity import Part, Quantity, Total
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

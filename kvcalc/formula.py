@@ -14,9 +14,10 @@ import re
 from functools import lru_cache
 from math import isqrt
 from operator import add, itemgetter, mul, sub
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import FormulaError, did_you_mean
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -6,10 +6,11 @@ Sizes are lists and ranges, ends included: '1k,8k,128k', '1k:1m:x2' (times 2), '
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
 from kvcalc.request import SIZES, Request, flag_of, options_of_engines, parse_option, request_of, unit_of
+from kvcalc.tuples import NamedTuple
 from kvcalc.workload import Workload, parse_tokens
 
 if TYPE_CHECKING:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.engines import Taking, engine_of
 from kvcalc.errors import KvcalcError
 from kvcalc.model import predicting
 from kvcalc.quantity import Quantity
+from kvcalc.tuples import NamedTuple
 from kvcalc.weight_bytes import bytes_of, held, weight_bytes, weight_format
 from kvcalc.weights import parameters
 

@@ -5,7 +5,9 @@ NamedTuples rather than frozen dataclasses: defining one costs a tenth of the ti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.attention.memory import Memory

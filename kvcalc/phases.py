@@ -6,10 +6,11 @@ and latents know nothing of phases; a phase knows nothing of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import pairs, seen, touched
 from kvcalc.quantity import Quantity
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

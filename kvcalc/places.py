@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.amounts import parse_amount, parse_percent
 from kvcalc.comparison import cautions
@@ -13,6 +13,7 @@ from kvcalc.hardware.machine import parse_machines
 from kvcalc.memory_budget import assumed, taken
 from kvcalc.request import Request, parse_request
 from kvcalc.reserving import engine_notes
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

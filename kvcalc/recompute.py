@@ -9,11 +9,12 @@ evaluates the leaves of a tree. Source: kexue.fm/archives/10017; the recurrence 
 from __future__ import annotations
 
 from math import comb, lgamma, log
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.analysis import analyze
 from kvcalc.attention.reach import kept, seen
 from kvcalc.quantity import Part, Quantity, Total
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.engines.settings import parse_engine, parse_pairs, shared_out
 from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.tuples import NamedTuple
 from kvcalc.workload import CACHE_DTYPES, DTYPE_BITS, MODES, SWITCH, Workload, parse_dtype, parse_tokens
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ seconds the same trees of formulas over floating point.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.memory_budget import deal
 from kvcalc.phases import decode_phase, prefill_phase
@@ -19,6 +19,7 @@ from kvcalc.quantity import Part, Quantity, Total
 from kvcalc.real import evaluate_reals
 from kvcalc.rows import longer
 from kvcalc.storage import NO_CACHE, read_once_bytes
+from kvcalc.tuples import NamedTuple
 from kvcalc.weight_bytes import bytes_of, held, weight_format
 from kvcalc.weight_formats import EVERYTHING, GGUF_BLOCKS
 from kvcalc.workload import DTYPE_BITS

@@ -11,9 +11,10 @@ bisects. A least base is that of a geometric grid, whose step belongs to the ans
 from __future__ import annotations
 
 from math import ceil, cos, exp, floor, isfinite, log, log1p, pi
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

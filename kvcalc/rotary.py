@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from kvcalc.tuples import NamedTuple
 
 FOLLOWED = ("linear", "yarn", "llama3")
 

@@ -8,12 +8,13 @@ is one sequence's. Bytes are bits rounded up once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.attention.memory import Store
 from kvcalc.attention.reach import kept, seen, shared, stored
 from kvcalc.quantity import Part, Quantity, Total
 from kvcalc.rows import state_dtype
+from kvcalc.tuples import NamedTuple
 from kvcalc.workload import DTYPE_BITS
 
 if TYPE_CHECKING:

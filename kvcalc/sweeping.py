@@ -6,7 +6,7 @@ With numpy they are evaluated over whole arrays, without it row by row: the same
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.analysis import formulas, real_formulas
 from kvcalc.comparison import CONTEXTS_DIFFER, cautions, machine_notes, with_variants
@@ -15,6 +15,7 @@ from kvcalc.real import evaluate_rows
 from kvcalc.request import Request
 from kvcalc.reserving import engine_notes
 from kvcalc.rows import KEYS, PHASES, RATIOS, Block, asked, longer
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,12 +11,13 @@ swa-4096                 a sliding window in place of full reach, the memory kep
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.attention.heads import Heads
 from kvcalc.attention.latent import Latent
 from kvcalc.attention.reach import Full, Window
 from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

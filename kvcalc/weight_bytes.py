@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.quantity import Part, Quantity, Total
 from kvcalc.rows import weight_dtype
+from kvcalc.tuples import NamedTuple
 from kvcalc.weight_formats import EVERYTHING, GGUF_BLOCKS, OF_GGUF, SOURCE_STORED, WeightFormat, format_of
 from kvcalc.weights import parameters
 

@@ -8,9 +8,10 @@ Blocks at the edge of a matrix are counted by their share. A scale of a whole te
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.tuples import NamedTuple
 from kvcalc.workload import DTYPE_BITS, parse_dtype
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ FORMATS = {
     },
 }
 EXAMPLES = ("int4_g128", "int4_g128z", "int8_g128")  # of groups, whose size is anybody's
-_GROUPS = re.compile(r"int(?P<bits>[2-8])_g(?P<group>[0-9]{1,6})(?P<zero>z?)")
+_GROUPS = r"int(?P<bits>[2-8])_g(?P<group>[0-9]{1,6})(?P<zero>z?)"
 # What llama.cpp calls files of several types: each file says itself what its tensors are in.
 MIXTURES = (
     *("q2_k_s", "q3_k_s", "q3_k_m", "q3_k_l", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m"),
@@ -139,7 +140,7 @@ def format_of(name: str) -> WeightFormat:
     if name in MIXTURES:
         message = f"{name} is a mixture of block types, by tensor, and this model comes from no file of that name"
         raise KvcalcError(message, "one block type for all: q4_k, q6_k, iq4_xs")
-    if match := _GROUPS.fullmatch(name):
+    if match := re.fullmatch(_GROUPS, name):
         bits, group, zero = int(match["bits"]), int(match["group"]), bool(match["zero"])
         scales = 16 + bits * zero
         return WeightFormat(name, group, bits * group + scales, bits, LINEAR, 16, SOURCE_ZERO if zero else SOURCE_GROUP)
@@ -152,7 +153,7 @@ def parse_weight_dtype(text: str, option: str) -> str:
     name = OF_LLAMA_CPP.get(text.lower(), text.lower())
     if name in FORMATS or name in MIXTURES:
         return name
-    if match := _GROUPS.fullmatch(name):
+    if match := re.fullmatch(_GROUPS, name):
         if int(match["group"]) > 0:
             return f"int{match['bits']}_g{int(match['group'])}{match['zero']}"
         raise KvcalcError(f"{option}: {text!r}: a group of no weights", "int4_g128: 4 bits and a scale every 128")

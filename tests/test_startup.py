@@ -38,6 +38,11 @@ mlp: {kind: dense, intermediate_size: 128, gated: true}
 
 def loaded(*arguments: str, **environment: str) -> set[str]:
     """The heavy modules that a command has imported when it ends."""
+    return set(HEAVY) & modules(*arguments, **environment)
+
+
+def modules(*arguments: str, **environment: str) -> set[str]:
+    """Every module that a command has imported when it ends."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(arguments=arguments)],
         capture_output=True,
@@ -45,9 +50,9 @@ def loaded(*arguments: str, **environment: str) -> set[str]:
         env={**os.environ, **environment},
         check=False,
     )
-    modules = done.stderr.rpartition("LOADED ")[2].split()
-    assert "kvcalc.cli.app" in modules, done.stderr
-    return set(HEAVY) & set(modules)
+    found = set(done.stderr.rpartition("LOADED ")[2].split())
+    assert "kvcalc.cli.app" in found, done.stderr
+    return found
 
 
 @pytest.mark.parametrize(
@@ -101,3 +106,24 @@ def test_a_file_of_ones_own_needs_the_door_and_no_rich(tmp_path: Path) -> None:
     found = loaded("compare", str(file), "--format", "json")
     assert {"pydantic", "yaml"} <= found
     assert "rich" not in found
+
+
+def test_a_file_of_ones_own_brings_the_kinds_that_it_names_and_no_other(tmp_path: Path) -> None:
+    """Nor what only a scaling of RoPE, another engine or a complaint would need."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(NATIVE)
+    found = modules("compare", str(file), "--variants", "none", "--format", "json")
+    ours = {name for name in found if name.startswith("kvcalc.attention.")}
+    assert ours == {
+        f"kvcalc.attention.{name}" for name in ("heads", "kinds", "latent", "memory", "reach")
+    }  # variants: latents
+    assert {name for name in found if name.startswith("kvcalc.engines.")} <= {"kvcalc.engines.settings"}
+    assert not {"kvcalc.rope", "kvcalc.readers.complaint", "kvcalc.readers.huggingface"} & found
+
+
+def test_no_start_pays_for_typings_named_tuples(tmp_path: Path) -> None:
+    """They compile every annotation; `kvcalc.tuples` makes the same in a third of the time."""
+    package = Path(__file__).parent.parent / "kvcalc"
+    imports = [path for path in package.rglob("*.py") if "NamedTuple" in path.read_text().partition("\nclass ")[0]]
+    wrong = [path.name for path in imports if "from kvcalc.tuples import NamedTuple" not in path.read_text()]
+    assert wrong == ["tuples.py"]

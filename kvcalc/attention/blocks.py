@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.reach import Rules
 from kvcalc.attention.selection import COMPRESSED, TOP_COMPRESSED
+from kvcalc.tuples import NamedTuple
 
 SOURCE_NSA = "NSA (arXiv:2502.11089) sec. 3.3: a row for every stride, of a block of tokens"
 SOURCE_SELECTED = "NSA (arXiv:2502.11089) sec. 3.3.2; MiniMax-M3: the query's own block is one of them"

@@ -5,9 +5,10 @@ Of their formulas (reach.py) they have `both_ways` and `made` alone: nothing of 
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.reach import Rules
+from kvcalc.tuples import NamedTuple
 
 BAND = Rules.encoder(
     "n + l*(l + 1)/2 + (n - 1 - l)*L + r*(r + 1)/2 + (n - 1 - r)*R where l = min(n - 1, L), r = min(n - 1, R)",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "Compressed Convolutional Attention (arXiv:2510.04476) sec. 3"
 CHANNELS = "(n_h + n_kv)*d_h"

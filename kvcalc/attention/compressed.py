@@ -5,9 +5,10 @@ Layers are branches: a window of shared vectors, compressed rows (and their inde
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "DeepSeek-V4 (arXiv:2606.19348) sec. 2.3: shared-KV MQA, grouped output projection"
 SOURCE_ROWS = "DeepSeek-V4 (arXiv:2606.19348) sec. 2.3.1, 2.3.2: gated pooling of m tokens into one row"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.mamba import SOURCE_CONV
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "Gated Delta Networks (arXiv:2412.06464) sec. 3.1: read S k, write the difference, read S q"
 CHANNELS = "(2*n_kh*d_k + n_vh*d_v)"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import Rules
 from kvcalc.quantity import Quantity
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.quantity import Symbols

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE_TPA = "Tensor Product Attention (arXiv:2501.06425) sec. 3.1-3.3: contextual factors of Q, K and V"
 SOURCE_FLASH_TPA = "Tensor Product Attention (arXiv:2501.06425), FlashTPA: attends over the factors, nothing expanded"

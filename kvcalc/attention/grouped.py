@@ -5,9 +5,10 @@ Not gated linear attention, which has the same initials.
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "Hardware-Efficient Attention (arXiv:2505.21487) sec. 3.3.2: h_c latents, one RoPE key"
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE_MHA = "Attention Is All You Need (arXiv:1706.03762) sec. 3.2.2"
 SOURCE_GQA = "GQA (arXiv:2305.13245) sec. 2.2"

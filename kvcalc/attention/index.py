@@ -5,9 +5,10 @@ It stands as a branch beside the attention it chooses for: its own reach is full
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "DeepSeek-V3.2-Exp sec. 2.1, eq. 1: the lightning indexer"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.mamba import SOURCE_CONV
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "Kimi Linear (arXiv:2510.26692) sec. 3, 4: read S k, write the difference, read S q"
 

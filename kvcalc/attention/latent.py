@@ -6,9 +6,8 @@ into the query and the output and attends over the latent itself. Same weights, 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "DeepSeek-V2 (arXiv:2405.04434) sec. 2.1, Table 1"
 SOURCE_ABSORBED = "DeepSeek-V2 (arXiv:2405.04434) sec. 2.1.2: W^UK absorbed into W^UQ, W^UV into W^O"

@@ -6,9 +6,10 @@ alone: none, a constant a head, or one that a small projection makes of the toke
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "Transformers are RNNs (arXiv:2006.16236) sec. 3.4: S + k v^T, then q S; a decay is elementwise, not counted"
 SOURCE_GATE = "Gated linear attention (arXiv:2312.06635) sec. 4.4"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE_1 = "Mamba (arXiv:2312.00752) sec. 3.4, algorithm 2"
 SOURCE_2 = "Mamba-2 (arXiv:2405.21060) sec. 6, 7.1"

@@ -1,13 +1,15 @@
 """What every memory answers: what a token leaves behind, the work per pair and per token, and its weights.
 
 A memory knows nothing of windows: it names what drives each work (pairs, tokens, or keys re-expanded) and leaves
-their number to the reach. Adding one is one file beside heads.py and latent.py, its fields in
-readers/schema.py, and a line in readers/native.py and readers/bundle.py.
+their number to the reach. Adding one is one file beside heads.py and latent.py and a line in kinds.py: its format in
+files is made of its fields.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from kvcalc.tuples import NamedTuple
 
 
 class Store(NamedTuple):

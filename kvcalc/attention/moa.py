@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "JetMoE (arXiv:2404.07413) sec. 2; Mixture of Attention Heads (arXiv:2210.05144)"
 

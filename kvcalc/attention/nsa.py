@@ -5,9 +5,10 @@ Each is a branch of a layer with K and V of its own; one of them, the window, ca
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "NSA (arXiv:2502.11089) sec. 3.2, eq. 5: three branches, a gate each"
 

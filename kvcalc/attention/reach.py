@@ -19,9 +19,10 @@ Every one is checked against a brute-force mask in tests/test_reach.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from kvcalc.quantity import Quantity
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.quantity import Node, Symbols

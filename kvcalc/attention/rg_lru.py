@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.mamba import SOURCE_CONV
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "Griffin (arXiv:2402.19427) sec. 2.4"
 

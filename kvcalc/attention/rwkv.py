@@ -5,9 +5,10 @@ The channel mixing of the same layer keeps its last token too; it is an MLP and 
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE_4 = "RWKV (arXiv:2305.13048) sec. 3, app. D: numerator, denominator and maximum a channel"
 SOURCE_6 = "Eagle and Finch (arXiv:2404.05892) sec. 4: a matrix a head"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
 from kvcalc.attention.rwkv import SHIFTS
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "RWKV-7 Goose (arXiv:2503.14456) sec. 4: S a, then b^T, then v k^T, read S r"
 

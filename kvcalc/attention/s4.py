@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE_S4 = "S4 (arXiv:2111.00396) sec. 3: diagonal plus low rank"
 SOURCE_S4D = "S4D (arXiv:2206.11893) sec. 4: diagonal; a complex multiply is 6 real FLOPs, an add 2"

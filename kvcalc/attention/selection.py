@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.reach import Rules
+from kvcalc.tuples import NamedTuple
 
 SOURCE_DSA = "DeepSeek-V3.2-Exp, DeepSeek Sparse Attention: the index keeps k tokens a query, all stay cached"
 SOURCE_V4 = "DeepSeek-V4, compressed attention: transformers modeling_deepseek_v4.py, one row for every m tokens"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.mamba import SOURCE_CONV
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "LFM2 (arXiv:2511.23404) sec. 2: B and C gate a depthwise convolution"
 

@@ -5,9 +5,10 @@ It stands as a branch beside the attention it chooses for. It stores nothing: wh
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "Doge, transformers modeling_doge.py, DogeAttention: the dynamic mask is made from the values"
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from kvcalc.attention.memory import State, Store, Weights, Work
+from kvcalc.tuples import NamedTuple
 
 SOURCE = "xLSTM (arXiv:2405.04517) sec. 2.3; xLSTM-7B (arXiv:2503.13427) sec. 2"
 

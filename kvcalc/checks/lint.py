@@ -6,10 +6,11 @@ decides it. Code, severity, title and reason stand with it, once; docs/checks.md
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.checks.codes import Code
 from kvcalc.findings import Finding
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.analysis import analyze
 from kvcalc.budgets import Budgets, fits, judge, unused
@@ -13,6 +13,7 @@ from kvcalc.errors import ConfigError, FileError, FormulaError
 from kvcalc.findings import SEVERITIES, Finding, finding_of
 from kvcalc.readers.load import read_source
 from kvcalc.request import DEFAULT_CONTEXT_TOKENS
+from kvcalc.tuples import NamedTuple
 from kvcalc.workload import Workload
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ head_dim: 128  # kvcalc: ignore KV105 (reason)     that line; alone on a line, t
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.checks.codes import UNSILENCED
 from kvcalc.errors import ConfigError, KvcalcError, did_you_mean
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,7 @@ import kvcalc
 from kvcalc.cli.completion import complete_model
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
-from kvcalc.cli.workload import make_grid
+from kvcalc.cli.workload import grid_options
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def _old_and_new(named: list[str]) -> tuple[str, str]:
 
 def _refuse_workload(ctx: typer.Context) -> None:
     """Every row of a baseline has its own workload."""
-    for name in inspect.signature(make_grid).parameters:
+    for name in (option.name for option in grid_options()):
         if ctx.params.get(name) not in (None, [], ()):
             flag = f"--{name.replace('_', '-')}"
             raise KvcalcError(f"{flag} contradicts --baseline", "each of its rows is asked for its own workload again")

@@ -47,10 +47,10 @@ def _asked(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(annotation=Annotated[kind | None, solved], default=None)
 
 
-make_question.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what inspect.signature reads first
-    [
+def question_options() -> list[inspect.Parameter]:
+    """The options that `make_question` takes."""
+    return [
         _asked(parameter)
         for name, parameter in inspect.signature(make_request, eval_str=True).parameters.items()
         if name in ASKED
     ]
-)

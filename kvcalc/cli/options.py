@@ -6,12 +6,12 @@ import inspect
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.cli.hardware import make_question
+from kvcalc.cli.hardware import make_question, question_options
 from kvcalc.cli.output import make_ci_output, make_output, make_picture
-from kvcalc.cli.workload import make_grid, make_request
+from kvcalc.cli.workload import grid_options, make_grid, make_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 MAKERS: dict[str, Callable[..., Any]] = {
     "request": make_request,
@@ -21,6 +21,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "ci_out": make_ci_output,
     "picture": make_picture,
 }
+OPTIONS = {"grid": grid_options, "question": question_options}  # of those whose signature does not say them
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -30,11 +31,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """
     own = inspect.signature(command, eval_str=True).parameters
     taken = {
-        name: {
-            key: parameter
-            for key, parameter in inspect.signature(MAKERS[name], eval_str=True).parameters.items()
-            if key not in own
-        }
+        name: {option.name: option for option in _options_of(name) if option.name not in own}
         for name in own
         if name in MAKERS
     }
@@ -50,3 +47,9 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
         [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*kept, *options)]
     )
     return run
+
+
+def _options_of(name: str) -> Iterable[inspect.Parameter]:
+    if name in OPTIONS:
+        return OPTIONS[name]()
+    return inspect.signature(MAKERS[name], eval_str=True).parameters.values()

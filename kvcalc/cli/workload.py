@@ -225,6 +225,6 @@ def make_grid(**options: str | list[str] | None) -> kvcalc.Grid:
     return kvcalc.parse_grid(options)
 
 
-make_grid.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what inspect.signature reads first
-    [_listed(parameter) for parameter in inspect.signature(make_request, eval_str=True).parameters.values()]
-)
+def grid_options() -> list[inspect.Parameter]:
+    """The options that `make_grid` takes."""
+    return [_listed(parameter) for parameter in inspect.signature(make_request, eval_str=True).parameters.values()]

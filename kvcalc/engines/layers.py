@@ -6,13 +6,14 @@ too little.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from kvcalc.attention.blocks import Overlap
 from kvcalc.attention.reach import kept
 from kvcalc.attention.selection import Remainder
 from kvcalc.errors import KvcalcError
 from kvcalc.quantity import Quantity
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.attention.reach import Reach

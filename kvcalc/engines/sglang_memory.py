@@ -6,7 +6,9 @@ generate_prefill_cuda_graph_batch_sizes. In MiB, as it counts. Not of multimodal
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from fractions import Fraction

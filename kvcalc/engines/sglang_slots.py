@@ -7,11 +7,12 @@ srt/configs/model_config.py get_num_kv_heads. Which models' windows are honoured
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.engines.layers import CHUNK, CROSS, WINDOW, KvHeads, Recurrent, Rows, Vector, refuse
 from kvcalc.engines.vllm_pages import model_bytes, rank_heads
 from kvcalc.errors import KvcalcError
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

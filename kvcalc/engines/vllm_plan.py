@@ -7,11 +7,12 @@ vllm/platforms/interface.py _align_hybrid_block_size for blocks beside states, m
 from __future__ import annotations
 
 from math import lcm
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.engines import vllm_pages as pages
 from kvcalc.engines.layers import CHUNK, CROSS, FULL, WINDOW, KvHeads, Recurrent, Rows, Vector, layers_of, refuse
 from kvcalc.errors import KvcalcError
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from kvcalc.tuples import NamedTuple
 
 MAX_SERIES = 14  # as many as colour, dash and marker together tell apart
 MAX_POINTS = 10_000

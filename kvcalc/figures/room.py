@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.figures.figure import Band
 from kvcalc.figures.words import ON_ONE_DEVICE
 from kvcalc.memory_budget import assumed, memory_budget
 from kvcalc.places import NOT_COUNTED
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

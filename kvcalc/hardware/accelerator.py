@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from kvcalc.tuples import NamedTuple
 
 UNVERIFIED = "unverified"
 PEAK_BITS = {  # bits an element of each kind of peak; a name ending in fp16acc accumulates in 16 bits

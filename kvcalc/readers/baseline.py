@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.analysis import analyze
 from kvcalc.difference import COMPARED, Diff, Pair, Side, diff_rows
@@ -19,6 +19,7 @@ from kvcalc.readers import bundle
 from kvcalc.readers.history import shown
 from kvcalc.readers.load import load_all
 from kvcalc.rows import ASKED, TEXTS
+from kvcalc.tuples import NamedTuple
 from kvcalc.variants import NotRebuiltError, parse_variants, rebuild
 from kvcalc.workload import Workload
 

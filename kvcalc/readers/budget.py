@@ -18,7 +18,7 @@ from kvcalc.budgets import BOUNDS, METRICS, Budget, Budgets, Exemption
 from kvcalc.checks.silence import parse_codes
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.readers.complaint import first_error
-from kvcalc.readers.schema import Strict, Text
+from kvcalc.readers.strict import Strict, Text
 from kvcalc.readers.text import read_documents
 from kvcalc.request import DTYPES, SIZES, TEXTS, WORDS, flag_of, parse_option, request_of
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from typing import NamedTuple
+
+from kvcalc.tuples import NamedTuple
 
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # as the parser counts lines
 _HASH = re.compile("(?:\\A|(?<=[\\s,\\[{}\\]]))#[^\n\r\x85\u2028\u2029]*")

@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from kvcalc.errors import did_you_mean
-from kvcalc.readers.schema import NAME, SYMBOL, Strict
+from kvcalc.readers.attention import OneOf
+from kvcalc.readers.strict import NAME, SYMBOL, Strict
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -116,6 +117,7 @@ def _show(value: Any) -> str:
 
 def _fields_at(file: type[Strict], data: Any, parent: Place) -> dict[str, str]:
     """The fields of the object at a place, with their descriptions, by the format and the kind that the file names."""
+    choices: list[type[Strict] | OneOf] = [file]
     formats, many = [file], False
     for step in parent:
         data = data[step]
@@ -125,17 +127,21 @@ def _fields_at(file: type[Strict], data: Any, parent: Place) -> dict[str, str]:
             field = next((one.model_fields[str(step)] for one in formats if step in one.model_fields), None)
             if field is None:
                 return {}
-            formats, many = _formats(field.annotation), _holds_many(field.annotation)
-        kind = data.get("kind") if isinstance(data, dict) else None
-        formats = [one for one in formats if kind in _kinds(one)] or formats
+            choices, many = _choices(field.annotation), _holds_many(field.annotation)
+        if not many:
+            kind = data.get("kind") if isinstance(data, dict) else None
+            formats = [
+                one for choice in choices for one in (choice.formats(kind) if isinstance(choice, OneOf) else [choice])
+            ]
+            formats = [one for one in formats if kind in _kinds(one)] or formats
     return {name: field.description or "" for one in formats for name, field in one.model_fields.items()}
 
 
-def _formats(annotation: Any) -> list[type[Strict]]:
-    """The formats that an annotation names, however deep."""
-    if isinstance(annotation, type) and issubclass(annotation, Strict):
+def _choices(annotation: Any) -> list[type[Strict] | OneOf]:
+    """The formats that an annotation names, and its choices of formats, however deep."""
+    if isinstance(annotation, OneOf) or (isinstance(annotation, type) and issubclass(annotation, Strict)):
         return [annotation]
-    return [one for inner in get_args(annotation) for one in _formats(inner)]
+    return [one for inner in get_args(annotation) for one in _choices(inner)]
 
 
 def _holds_many(annotation: Any) -> bool:

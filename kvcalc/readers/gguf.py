@@ -12,9 +12,10 @@ from __future__ import annotations
 import mmap
 import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import ConfigError, FileError, KvcalcError
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.readers.gguf_walk import Tensor

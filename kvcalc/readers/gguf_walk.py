@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import struct
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType, Keys
 from gguf.gguf_reader import READER_SUPPORTED_VERSIONS
 
 from kvcalc.errors import ConfigError
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     import mmap

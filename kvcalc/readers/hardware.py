@@ -10,7 +10,7 @@ from kvcalc.amounts import parse_amount
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.hardware.accelerator import PEAK_BITS, Accelerator
 from kvcalc.readers.complaint import first_error
-from kvcalc.readers.schema import NAME, Strict, Text
+from kvcalc.readers.strict import NAME, Strict, Text
 from kvcalc.readers.text import read_documents
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.difference import Pair, Side
 from kvcalc.errors import ConfigError, KvcalcError
@@ -13,6 +13,7 @@ from kvcalc.findings import Finding, finding_of
 from kvcalc.git import Moved, Repository, repository
 from kvcalc.readers.load import FILE_SUFFIXES, Loaded, check_is_config, read_models, read_source
 from kvcalc.readers.text import MAX_BYTES, decode, parse_documents, read_text
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import did_you_mean
 from kvcalc.formula import parse
@@ -18,6 +18,7 @@ from kvcalc.readers.quantization import quantization_of
 from kvcalc.readers.rope import KEYS, rope_of
 from kvcalc.readers.schema import ARCHITECTURE, MAX_LAYERS
 from kvcalc.readers.text import Document
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.readers.families.words import Family

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.readers import bundle
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.model import ModelSpec

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
 from kvcalc.errors import KvcalcError
+from kvcalc.tuples import NamedTuple
 
 SKIPS = ("modules_to_not_convert", "ignored_layers", "ignore", "exclude_modules", "llm_int8_skip_modules")
 MODULES = {  # of one layer, by what kvcalc calls them; all of a kind are left, or the kind is left in part

@@ -5,49 +5,15 @@ An absent optional field means that the model does not have the thing: no bias, 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
 
-from pydantic import (  # noqa: TID253  # imported only once a file is read
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    create_model,
-)
+from pydantic import Field  # noqa: TID253  # imported only once a file is read
 
-from kvcalc.attention.kinds import MEMORIES, REACHES, class_of
+from kvcalc.readers.attention import AttentionFile  # noqa: TC001  # pydantic reads it
+from kvcalc.readers.strict import NAME, SYMBOL, Expression, Size, SizeOrZero, Strict, Text
 
-Size = Annotated[int, Field(gt=0, le=10**9)]
-SizeOrZero = Annotated[int, Field(ge=0, le=10**9)]
 MAX_LAYERS = 10_000
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 ARCHITECTURE = r"^[A-Za-z][A-Za-z0-9_]{0,99}$"
-SYMBOL = r"^[A-Za-z_][A-Za-z_0-9]*(\^[A-Za-z]+)?'*$"
-
-# Free text reaches terminals and spreadsheets: it may steer neither.
-TEXT = r"^[^=+\-@\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-Text = Annotated[str, Field(pattern=TEXT, max_length=500)]
-
-
-def _written(value: object) -> object:
-    """A whole number is a formula too: `parameters: 0`."""
-    return str(value) if type(value) is int else value
-
-
-FORMULA = r"^[^=+\-@\s\x00-\x1f\x7f-\x9f]"
-Expression = Annotated[
-    str,
-    BeforeValidator(_written),
-    Field(pattern=FORMULA),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": FORMULA}, {"type": "integer", "minimum": 0}]}),
-]
-
-
-class Strict(BaseModel):
-    """No coercion, no unknown field."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class ExtraFile(Strict):
@@ -68,96 +34,6 @@ class ExtraFile(Strict):
     library_parameters: Expression | None = Field(
         None, description="parameters that the Transformers library allots for it beyond its own"
     )
-
-
-def _made(kinds: dict[str, tuple[str, str]], kind: str, base: type[Strict]) -> type[Strict]:
-    """The format of a kind whose named tuple says all: its fields, what they are, and their defaults."""
-    made = class_of(kinds, kind)
-    fields: dict[str, Any] = {"kind": (Literal[kind], Field(description=(made.__doc__ or "").partition("\n")[0]))}
-    for name, hint in get_type_hints(made, include_extras=True).items():
-        if name == "kind":
-            continue
-        told, *meaning = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        absent = made._field_defaults.get(name, ...)
-        number = Size if absent is ... else SizeOrZero
-        fields[name] = (number if told is int else told, Field(absent, description=meaning[0] if meaning else None))
-    return create_model(f"{made.__name__}File", __base__=base, __doc__=made.__doc__, **fields)
-
-
-def _any_of(formats: list[type[Strict]]) -> Any:
-    """A choice of formats, told apart by their kind."""
-    return Annotated[Union[tuple(formats)], Field(discriminator="kind")]  # noqa: UP007  # built at run time
-
-
-ReachFile: Any = _any_of([_made(REACHES, kind, Strict) for kind in REACHES])
-
-
-class AttentionBase(Strict):
-    """What every attention may say beside its memory."""
-
-    reach: ReachFile | None = Field(None, description="which tokens it sees, where the layer's own reach is not it")
-    shares_kv: bool = Field(default=False, description="reads the cache of the nearest earlier attention of its like")
-    shares_weights: bool = Field(default=False, description="weights of an earlier layer, with a cache of its own")
-
-
-class HeadsFile(AttentionBase):
-    """K and V heads: MHA, GQA, MQA."""
-
-    kind: Literal["heads"] = Field(description="MHA, GQA or MQA, by the number of K and V heads")
-    num_attention_heads: Size = Field(description="query heads")
-    num_key_value_heads: Size = Field(description="K and V heads: 1 is MQA, as many as query heads MHA")
-    head_dim: Size = Field(description="elements of one head")
-    v_head_dim: Size | None = Field(None, description="where V's heads are not head_dim wide")
-    bias: list[Literal["q", "k", "v", "o", "g"]] = Field(
-        [], description="the projections that have a bias; g: the output gate's"
-    )
-    qk_norm: Literal["per_head", "full"] | None = Field(None, description="weights of d_k, or of all heads")
-    qk_norm_bias: bool = Field(default=False, description="biases on the norms of queries and keys")
-    output_gate: bool = Field(default=False, description="q_proj doubled into a gate on the output")
-    sinks: bool = Field(default=False, description="one learned logit a head (gpt-oss)")
-    differential: bool = Field(default=False, description="two softmaxes, subtracted, over the values of two heads")
-    head_gate: bool = Field(default=False, description="one gate a head on the output, by a projection of its own")
-    v_from_k: bool = Field(default=False, description="V is made by k_proj too, though K and V are both cached")
-    kv_hidden_size: Size | None = Field(None, description="what K and V are made from, where it is not hidden_size")
-    q_hidden_size: Size | None = Field(None, description="what queries are made from, where it is not hidden_size")
-    merged: bool = Field(default=False, description="one softmax with the layer's other attention, by its weights")
-    broadcast: bool = Field(default=False, description="the Transformers library caches K and V of every query head")
-    remade: bool = Field(default=False, description="the Transformers library caches neither: made at every step")
-
-
-class MlaFile(AttentionBase):
-    """Multi-head latent attention."""
-
-    kind: Literal["mla"] = Field(description="multi-head latent attention, as in DeepSeek-V2")
-    num_attention_heads: Size = Field(description="query heads")
-    kv_lora_rank: Size = Field(description="elements of the latent that is cached")
-    qk_rope_head_dim: SizeOrZero = Field(description="elements of the cached RoPE key; 0: no decoupled RoPE key")
-    qk_nope_head_dim: Size = Field(description="elements of a head's key without RoPE")
-    v_head_dim: Size = Field(description="elements of a head's value")
-    q_lora_rank: Size | None = Field(None, description="elements of the query's latent; absent: no query LoRA")
-    attention_bias: bool = Field(default=False, description="biases on the down and output projections")
-    output_gate: Literal["hidden", "per_head", "query"] | None = Field(
-        None, description="gates on the output: a value each or a head each from the hidden state, or of q's latent"
-    )
-    sinks: bool = Field(default=False, description="one learned logit a head")
-    rope_key_norm: bool = Field(default=False, description="a norm on the RoPE key")
-    head_scaling: bool = Field(default=False, description="a scale and a bias of each head's scores")
-
-
-class CustomFile(AttentionBase):
-    """A memory by formulas over `symbols` and d (hidden_size): integers, + - * / // % ** min max ceil_div isqrt."""
-
-    kind: Literal["custom"] = Field(description="a variant of your own, by formulas")
-    name: str = Field(pattern=NAME, description="its label in the output")
-    symbols: dict[Annotated[str, Field(pattern=SYMBOL)], SizeOrZero] = Field(
-        description="whole numbers that the formulas name; d is hidden_size"
-    )
-    elements_per_token: Expression = Field(description="elements one token leaves in one layer")
-    state_elements: Expression = Field("0", description="elements one sequence keeps in one layer, whatever its length")
-    work_per_pair: Expression = Field(description="FLOPs per (query, key) pair in one layer")
-    work_per_token: Expression = Field(description="FLOPs per token of one layer's projections; 0 if there are none")
-    parameters: Expression = Field(description="parameters of one layer's attention; 0 if there are none")
-    source: Text | None = Field(None, description="where the formulas come from")
 
 
 class DenseFile(Strict):
@@ -189,8 +65,6 @@ class MoeFile(Strict):
     runs_all: bool = Field(default=False, description="the Transformers library runs every expert on every token")
 
 
-WRITTEN: dict[str, type[Strict]] = {"heads": HeadsFile, "mla": MlaFile, "custom": CustomFile}
-AttentionFile: Any = _any_of([WRITTEN.get(kind) or _made(MEMORIES, kind, AttentionBase) for kind in MEMORIES])
 MlpFile = Annotated[DenseFile | MoeFile, Field(discriminator="kind")]
 
 
@@ -232,7 +106,7 @@ class StackFile(LayerFile):
     layer_pattern: list[str] | None = Field(None, description="kinds repeated over all layers")
 
 
-class EncoderFile(StackFile):
+class EncoderStackFile(StackFile):
     """The encoder of an encoder-decoder: it attends both ways and caches nothing."""
 
 
@@ -325,7 +199,9 @@ class ModelFile(StackFile):
         None, pattern=ARCHITECTURE, description="the class that a config names, by which servers choose"
     )
     state_dtype: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="of recurrent states; absent: fp32")
-    encoder: EncoderFile | None = Field(None, description="what cross attention reads; absent: another model's output")
+    encoder: EncoderStackFile | None = Field(
+        None, description="what cross attention reads; absent: another model's output"
+    )
     encoder_tokens: SizeOrZero | None = Field(
         None, description="tokens that cross attention reads, where they are fixed; 0: none unless asked for"
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
+from kvcalc.readers.extras import OWN
 from kvcalc.readers.huggingface import order_of
-from kvcalc.readers.native import MTP_NORMS, MTP_PROJECTION, OWN, read_native
+from kvcalc.readers.layers import MTP_NORMS, MTP_PROJECTION
+from kvcalc.readers.native import read_native
 from kvcalc.readers.text import Document
 
 if TYPE_CHECKING:

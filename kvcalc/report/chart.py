@@ -5,10 +5,11 @@ Every text of a file's making is data or a title, never an expression; what draw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.report.figure import alt_text, axis_title, exact, short, shown
 from kvcalc.report.ticks import BINARY, TWOS, decades, ticks
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.figures.figure import Axis, Figure, Point, Series

@@ -6,12 +6,13 @@ A letter is a series, so that it reads without colour; in a roofline small ones 
 from __future__ import annotations
 
 from math import log
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.report.figure import axis_title, short, shown
 from kvcalc.report.screen import SEVERAL, Screen, painted
 from kvcalc.report.ticks import tick_label, ticks
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

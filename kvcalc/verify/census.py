@@ -6,9 +6,10 @@ Each is built in a process of its own, with a limit of time and memory, so that 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.tuples import NamedTuple
 from kvcalc.verify.build import MAPPINGS, NotBuiltError, build, library, reason
 
 if TYPE_CHECKING:

@@ -6,13 +6,14 @@ token of the prompt, MLA's latents re-expanded at every step, no elementwise rec
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.analysis import analyze
 from kvcalc.attention.reach import FULL, dense
 from kvcalc.engines import engine_of
 from kvcalc.model import NOTHING, alone, branches_of, feedforwards_of
 from kvcalc.quantity import Quantity
+from kvcalc.tuples import NamedTuple
 from kvcalc.workload import Workload
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from kvcalc.tuples import NamedTuple
 from kvcalc.verify.build import library, reason
 
 if TYPE_CHECKING:

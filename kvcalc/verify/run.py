@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
+from kvcalc.tuples import NamedTuple
 from kvcalc.verify.build import build, library
 from kvcalc.verify.compare import Compared, compare
 from kvcalc.verify.expect import expect

@@ -7,7 +7,9 @@ hf_defaults.json, generated from the library. Sources: transformers 5.23, config
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ src/llama-model.cpp.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc import weights
 from kvcalc.errors import did_you_mean
@@ -20,6 +20,7 @@ from kvcalc.readers.llama_cpp.rotary import rope_of
 from kvcalc.readers.llama_cpp.stored import format_name, in_attention, kind_of, stored_in, within
 from kvcalc.readers.schema import MAX_LAYERS
 from kvcalc.readers.text import Document
+from kvcalc.tuples import NamedTuple
 from kvcalc.weight_bytes import held
 
 if TYPE_CHECKING:

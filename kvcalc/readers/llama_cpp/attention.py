@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.readers.llama_cpp.states import state_of
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.readers.llama_cpp.keys import Keys
