@@ -114,10 +114,12 @@ def test_a_file_of_ones_own_brings_the_kinds_that_it_names_and_no_other(tmp_path
     file.write_text(NATIVE)
     found = modules("compare", str(file), "--variants", "none", "--format", "json")
     ours = {name for name in found if name.startswith("kvcalc.attention.")}
-    assert ours == {
-        f"kvcalc.attention.{name}" for name in ("heads", "kinds", "latent", "memory", "reach")
-    }  # variants: latents
-    assert {name for name in found if name.startswith("kvcalc.engines.")} <= {"kvcalc.engines.settings"}
+    known = ("heads", "kinds", "latent", "memory", "reach")  # variants are of heads and latents
+    assert ours == {f"kvcalc.attention.{name}" for name in known}
+    assert {name for name in found if name.startswith("kvcalc.engines.")} <= {
+        "kvcalc.engines.paper",
+        "kvcalc.engines.settings",
+    }
     assert not {"kvcalc.rope", "kvcalc.readers.complaint", "kvcalc.readers.huggingface"} & found
 
 
