@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.analysis import Report
+    from kvcalc.model import Branch, LayerGroup
+    from kvcalc.quantity import Symbols
 
 
 class Fact(NamedTuple):
@@ -32,6 +34,7 @@ class Fact(NamedTuple):
     value: int | float | None
 
 
+NONE = Quantity("", "0")
 OF_A_LAYER = (
     "elements_per_token_per_layer",
     "kept_tokens",
@@ -60,36 +63,47 @@ def indices_label(indices: tuple[int, ...]) -> str:
 
 def _layers(report: Report) -> Iterator[Fact]:
     """What each group of like layers stores, keeps and reads."""
-    scope = report.scope
-    cached = report.workload.kv_cache
-    engine = engine_of(report.workload.engine)
-    counts = (Elements(report.spec, engine), Bits(report.spec, report.workload, engine))
     for group in report.spec.groups:
         where = indices_label(group.indices)
-        feedforward = group.layer.feedforward.label if group.layer.feedforward else "no MLP"
         for branch in group.layer.branches:
-            part = f"{branch.label} / {feedforward}"
-            symbols = {**branch.memory.symbols(), "d": report.spec.hidden_size}
-            owned = cached and not branch.shares_kv
-            stores = bool(branch.memory.stores())
-            per_token = Quantity("", branch.memory.elements_formula, symbols).evaluate({}) if owned else 0
-            tokens = engine.tokens(branch.reach, "n").evaluate(scope) if owned else 0
-            read = seen(branch.reach).evaluate(scope) if cached else 0
-            state, bits = ((c.of_a_sequence(branch.memory).evaluate({}) if owned else 0) for c in counts)
+            part = f"{branch.label} / {feedforward_label(group)}"
             yield Fact("layers", part, where, "layers", group.layers)
-            yield Fact("layers", part, where, "elements_per_token_per_layer", per_token)
-            yield Fact("layers", part, where, "kept_tokens", tokens if stores else None)
-            yield Fact("layers", part, where, "decode_read_tokens", read if stores else None)
-            yield Fact("layers", part, where, "state_elements_per_layer", state)
-            yield Fact("layers", part, where, "state_bytes_per_layer", -(-bits // 8))
-            elements = (per_token * tokens * stores + state) * group.layers
-            yield Fact("layers", part, where, "cache_elements_per_sequence", elements)
+            for quantity, node in of_a_layer(report, group, branch).items():
+                yield Fact("layers", part, where, quantity, None if node is None else node.evaluate(report.scope))
     for group in report.spec.encoder.groups if report.spec.encoder else ():
-        feedforward = group.layer.feedforward.label if group.layer.feedforward else "no MLP"
         for branch in group.layer.branches:
-            part, where = f"encoder {branch.label} / {feedforward}", indices_label(group.indices)
+            part, where = f"encoder {branch.label} / {feedforward_label(group)}", indices_label(group.indices)
             yield Fact("layers", part, where, "layers", group.layers)
             yield from (Fact("layers", part, where, quantity, 0) for quantity in OF_A_LAYER)
+
+
+def feedforward_label(group: LayerGroup) -> str:
+    """What follows the attention of these layers."""
+    return group.layer.feedforward.label if group.layer.feedforward else "no MLP"
+
+
+def of_a_layer(report: Report, group: LayerGroup, branch: Branch) -> dict[str, Quantity | None]:
+    """OF_A_LAYER as formulas of the workload; None where it does not apply."""
+    spec, workload = report.spec, report.workload
+    engine = engine_of(workload.engine)
+    owned = workload.kv_cache and not branch.shares_kv
+    stores = bool(branch.memory.stores())
+    symbols = {**branch.memory.symbols(), "d": spec.hidden_size}
+    per_token = Quantity("", branch.memory.elements_formula, symbols) if owned else NONE
+    tokens = engine.tokens(branch.reach, "n") if owned else NONE
+    elements, bits = (
+        count.of_a_sequence(branch.memory) if owned else NONE
+        for count in (Elements(spec, engine), Bits(spec, workload, engine))
+    )
+    kept: Symbols = {"L": group.layers, "e": per_token, "t": tokens, "s": elements}
+    return {
+        "elements_per_token_per_layer": per_token,
+        "kept_tokens": tokens if stores else None,
+        "decode_read_tokens": (seen(branch.reach) if workload.kv_cache else NONE) if stores else None,
+        "state_elements_per_layer": Quantity("", "s", {"s": elements}),
+        "state_bytes_per_layer": Quantity("", "ceil_div(s, 8)", {"s": bits}),
+        "cache_elements_per_sequence": Quantity("", "L*(e*t + s)" if stores else "L*s", kept),
+    }
 
 
 def _parameters(report: Report) -> Iterator[Fact]:

@@ -189,8 +189,13 @@ MEANINGS = {
 
 def symbols(report: Report, lines: Iterable[Line]) -> dict[str, str]:
     """What the symbols in these explanations mean."""
+    return symbols_of(report, (line.quantity for line in lines))
+
+
+def symbols_of(report: Report, keys: Iterable[str]) -> dict[str, str]:
+    """What the symbols in the formulas of these quantities mean."""
     known = {**report.quantities, **report.bounds}
-    nodes = [known.get(key) for key in dict.fromkeys(line.quantity for line in lines)]
+    nodes = [known.get(key) for key in dict.fromkeys(keys)]
     used = {symbol for node in nodes if node is not None for symbol in symbols_in(node)}
     own = {
         symbol: "the config's own symbol"

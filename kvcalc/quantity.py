@@ -91,7 +91,7 @@ class Step(NamedTuple):
     source: str
 
 
-def steps(node: Node, scope: Mapping[str, Any], depth: int = 0, operations: Operations | None = None) -> Iterator[Step]:
+def steps(node: Node, scope: Mapping[str, Any], operations: Operations | None = None) -> Iterator[Step]:
     """Explain a quantity from the top down. What is shown is what was computed: it is the same tree.
 
     `operations` are those it was computed with, None: those of whole numbers.
@@ -103,27 +103,37 @@ def steps(node: Node, scope: Mapping[str, Any], depth: int = 0, operations: Oper
         )
         return value
 
+    for depth, inner in walk(node):
+        if isinstance(inner, Total):
+            terms = [(f"{part.times} x " if part.times != 1 else "", part) for part in inner.parts if part.times]
+            formula = " + ".join(f"{times}{named(part)}" for times, part in terms) or "0"
+            numbers = " + ".join(f"{times}{written(value_of(part.node))}" for times, part in terms) or "0"
+            yield Step(depth, inner.name, formula, numbers, value_of(inner), "")
+            continue
+        local = dict(scope)
+        for symbol, bound in inner.symbols.items():
+            local[symbol] = bound if isinstance(bound, int) else value_of(bound)
+        numbers = parse(inner.formula).with_numbers(local)
+        yield Step(depth, inner.name, inner.formula, numbers, value_of(inner), inner.source)
+
+
+def walk(node: Node, depth: int = 0) -> Iterator[tuple[int, Node]]:
+    """Every node of a tree that an explanation shows, from the top down, with its depth and under its name there."""
+    yield depth, node
     if isinstance(node, Total):
-        terms = [(f"{part.times} x " if part.times != 1 else "", part) for part in node.parts if part.times]
-        formula = " + ".join(f"{times}{_named(part)}" for times, part in terms) or "0"
-        numbers = " + ".join(f"{times}{written(value_of(part.node))}" for times, part in terms) or "0"
-        yield Step(depth, node.name, formula, numbers, value_of(node), "")
-        for _, part in terms:
-            yield from steps(part.node._replace(name=_named(part)), scope, depth + 1, operations)
+        for part in node.parts:
+            if part.times:
+                yield from walk(part.node._replace(name=named(part)), depth + 1)
         return
-    local = dict(scope)
-    for symbol, bound in node.symbols.items():
-        local[symbol] = bound if isinstance(bound, int) else value_of(bound)
-    formula_ = parse(node.formula)
-    yield Step(depth, node.name, node.formula, formula_.with_numbers(local), value_of(node), node.source)
-    used = set(formula_.symbols())
+    used = set(parse(node.formula).symbols())
     for symbol, inner in node.symbols.items():
         if symbol in used and not isinstance(inner, int):
-            named = inner if inner.name == symbol else inner._replace(name=f"{symbol}: {inner.name}")
-            yield from steps(named, scope, depth + 1, operations)
+            known = inner if inner.name == symbol else inner._replace(name=f"{symbol}: {inner.name}")
+            yield from walk(known, depth + 1)
 
 
-def _named(part: Part) -> str:
+def named(part: Part) -> str:
+    """What a part of a total is called."""
     return part.what or part.node.name
 
 
