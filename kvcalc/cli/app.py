@@ -28,6 +28,7 @@ COMMANDS = {  # name: its module, and the line that `kvcalc --help` shows
     ),
     "verify": ("kvcalc.cli.verify", "Verify the numbers against live code: the real model, built without weights."),
     "list": ("kvcalc.cli.listing", "List the bundled models with their attention, or the hardware known."),
+    "report": ("kvcalc.cli.report", "Write one self-contained page: numbers, plots, layers and formulas that compute."),
     "rope": ("kvcalc.cli.rope", "The context that a RoPE base supports, or the least base for a context."),
     "convert": ("kvcalc.cli.convert", "Write a model of any source as native YAML."),
     "schema": ("kvcalc.cli.schema", "Print the JSON Schema of configs, budgets or output rows."),

@@ -1,0 +1,1 @@
+"""`kvcalc report`: one page that stands alone, computes and explains itself."""

@@ -1,0 +1,154 @@
+"""The comparison of the page: which columns it has, and each cell as text, with what the script needs to keep it."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.engines.settings import version_of
+from kvcalc.formula import parse
+from kvcalc.glossary import MEANINGS
+from kvcalc.report.comparison import cache_formula
+from kvcalc.report.page.mathml import mathml, symbol
+from kvcalc.report.units import bytes_binary, count, decimal, ratio
+from kvcalc.rows import RATIOS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kvcalc.analysis import Report
+    from kvcalc.report.page.script import Program
+    from kvcalc.rows import Row
+
+WRITE: dict[str, Callable[[Any], str]] = {  # as the page's script does, by its names
+    "count": count,
+    "bytes": bytes_binary,
+    "decimal": decimal,
+    "flops": lambda value: f"{decimal(value)}FLOPs" if value >= 1000 else f"{value:,} FLOPs",
+    "ratio": ratio,
+}
+
+
+class Shown(NamedTuple):
+    """One column of numbers: its header, the row's key, how it is written, and the unit."""
+
+    header: str
+    key: str
+    as_: str
+    unit: str
+
+
+CACHE = (
+    Shown("cache", "cache_bytes", "bytes", ""),
+    Shown("ratio", "cache_ratio", "ratio", ""),
+)
+TOKEN = (
+    Shown("bytes a token", "cache_bytes_per_token", "count", ""),
+    Shown("elements a token", "cache_elements_per_token", "count", ""),
+)
+STATE = (Shown("fixed state", "state_bytes", "bytes", ""),)
+RESERVED = (
+    Shown("reserved", "reserved_bytes", "bytes", "a device"),
+    Shown("held", "held_bytes", "bytes", "a device"),
+    Shown("reserved to paper", "waste_ratio", "ratio", ""),
+)
+COST = (
+    Shown("decode attention", "decode_attention_flops", "decimal", "FLOPs"),
+    Shown("prefill attention", "prefill_attention_flops", "decimal", "FLOPs"),
+    Shown("answer attention", "answer_attention_flops", "decimal", "FLOPs"),
+    Shown("decode model", "decode_model_flops", "decimal", "FLOPs"),
+    Shown("prefill model", "prefill_model_flops", "decimal", "FLOPs"),
+    Shown("decode reads", "decode_cache_read_bytes", "bytes", ""),
+    Shown("decode intensity", "decode_intensity", "decimal", "FLOPs/B"),
+)
+WEIGHTS = (
+    Shown("parameters", "parameters", "count", ""),
+    Shown("active parameters", "active_parameters", "count", ""),
+    Shown("weights", "weight_bytes", "bytes", ""),
+)
+
+
+def labels_of(reports: Sequence[Report]) -> list[str]:
+    """What tells each report from the others: its model, variant and engine, as far as these differ."""
+    models = {report.spec.name for report in reports}
+    variants = {report.variant for report in reports}
+    engines = {engine_label(report) for report in reports}
+    return [
+        ", ".join(
+            [
+                *([report.name if len(models) > 1 else report.variant] if len(models) > 1 or len(variants) > 1 else []),
+                *([engine_label(report)] if len(engines) > 1 else []),
+            ]
+        )
+        or report.name
+        for report in reports
+    ]
+
+
+def engine_label(report: Report) -> str:
+    """An engine and its version."""
+    workload = report.workload
+    return f"{workload.engine} {version_of(workload.engine, workload.engine_version)}".strip()
+
+
+def columns(reports: Sequence[Report]) -> list[Shown]:
+    """The columns that have something to say of these reports."""
+    reserves = any(one.workload.engine != "paper" or one.workload.tensor_parallel != 1 for one in reports)
+    asked = [*CACHE, *(RESERVED if reserves else ()), *TOKEN, *STATE, *COST, *WEIGHTS]
+    empty = {"state_bytes"} if not any(one.value("state_bytes") for one in reports) else set()
+    if not reports[0].workload.generate_tokens:
+        empty.add("answer_attention_flops")
+    return [column for column in asked if column.key not in empty]
+
+
+def reference(program: Program, first: Program, key: str) -> str:
+    """Where the script finds a number: '12', '=4096', one over another, or '' where it does not apply."""
+    if key == "cache_ratio":
+        above, below = program.key("cache_bytes"), first.key("cache_bytes")
+        where = "" if below is None or below.at is None else "0:"
+        return f"{above.ref}/{where}{below.ref}" if above and below else ""
+    if key in RATIOS:
+        above, below = (program.key(part) for part in RATIOS[key])
+        return f"{above.ref}/{below.ref}" if above and below else ""
+    number = program.key(key)
+    return number.ref if number else ""
+
+
+def comparison(programs: Sequence[Program], rows: Sequence[Row], labels: Sequence[str]) -> str:
+    """The table: a row a report, headers that sort, numbers that the script keeps."""
+    shown = columns([program.report for program in programs])
+    at = next(at for at, column in enumerate(shown) if column in TOKEN) + len(TOKEN)  # its formula stands behind
+    heads = [_head(column) for column in shown]
+    heads.insert(at, f'<th scope="col">elements a token</th>{_sorted_by("attention")}')
+    lines = []
+    for which, (program, row) in enumerate(zip(programs, rows, strict=True)):
+        cells = [_cell(program, programs[0], row, column) for column in shown]
+        formula = mathml(parse(cache_formula(program.report)).body, symbol)
+        cells.insert(at, f"<td><math>{formula}</math></td><td>{escape(program.report.spec.attention)}</td>")
+        name = f'<span class="key k{which % 8}"></span>{escape(labels[which])}'
+        lines.append(f'<tr data-report="{which}"><th scope="row">{name}</th>{"".join(cells)}</tr>')
+    return (
+        '<div class="wide" role="region" aria-labelledby="comparison" tabindex="0"><table id="table">'
+        '<caption>Totals are for all sequences, what a token stores is of one: <span class="setting"></span></caption>'
+        f"<thead><tr>{_sorted_by('which')}{''.join(heads)}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _sorted_by(text: str) -> str:
+    return f'<th scope="col"><button type="button" class="sort">{text}</button></th>'
+
+
+def _head(column: Shown) -> str:
+    unit = f"<small>{column.unit}</small>" if column.unit else ""
+    title = escape(f"{column.key}: {MEANINGS[column.key]}")
+    return (
+        f'<th scope="col" class="number" title="{title}"><button type="button" class="sort">{column.header}</button>'
+        f"{unit}</th>"
+    )
+
+
+def _cell(program: Program, first: Program, row: Row, column: Shown) -> str:
+    ref = reference(program, first, column.key)
+    value = row[column.key]
+    text = WRITE[column.as_](value) if isinstance(value, int | float) else "-"
+    return f'<td class="number" data-v="{ref}" data-as="{column.as_}">{text}</td>' if ref else f"<td>{text}</td>"

@@ -1,0 +1,262 @@
+"""A comparison as one page that stands alone: no request leaves it, and it computes with the same formulas.
+
+The policy in its head lets run the script that is in it, by its hash, and forbids every connection. What a file says is
+text in it, never markup.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64encode
+from hashlib import sha256
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.engines import engine_of
+from kvcalc.report.page.columns import WRITE, columns, comparison, engine_label, labels_of
+from kvcalc.report.page.explained import explanations, slot
+from kvcalc.report.page.layers import layer_map, picture
+from kvcalc.report.page.script import Program, functions
+from kvcalc.report.units import tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kvcalc.analysis import Report
+    from kvcalc.comparison import Comparison
+    from kvcalc.model import ModelSpec
+    from kvcalc.report.page.script import Number
+
+SCRIPTS = ("exact.js", "words.js", "state.js", "table.js", "chart.js", "layers.js", "controls.js")
+HEADLINES = (  # of each model as configured: the row's key, what to call it, and how it is written
+    ("cache_bytes", "cache", "bytes"),
+    ("cache_bytes_per_token", "a new token stores", "bytes"),
+    ("state_bytes", "fixed state", "bytes"),
+    ("decode_model_flops", "one decode step", "flops"),
+    ("prefill_model_flops", "the prefill", "flops"),
+    ("weight_bytes", "weights", "bytes"),
+    ("parameters", "parameters", "decimal"),
+)
+FIGURES = (  # the row's key, its title, and how it is written
+    ("cache_bytes", "Cache", "bytes"),
+    ("reserved_bytes", "Reserved on a device", "bytes"),
+    ("decode_attention_flops", "Attention of a decode step", "flops"),
+    ("prefill_attention_flops", "Attention of the prefill", "flops"),
+)
+
+
+def page(comparison_: Comparison, title: str, command: Sequence[str], asked: Sequence[str]) -> str:
+    """The page as text.
+
+    `command` is what made it, `asked` its words but for context, batch and output, with which `kvcalc compare` says
+    the same. All reports are of one context and batch. The same comparison is the same page, byte for byte.
+    """
+    from kvcalc import __version__ as version
+
+    reports = comparison_.reports
+    programs = [Program(report) for report in reports]
+    labels = labels_of(reports)
+    body = "".join(
+        (
+            _head(title, command, reports[0]),
+            _settings(reports[0]),
+            '<main id="main" tabindex="-1"><p id="status" class="hidden" role="status"></p>',
+            '<p id="failed" role="alert"></p>',
+            _headlines(programs),
+            _section("comparison", "Comparison", comparison(programs, comparison_.rows(), labels), _exact()),
+            _section("figures", "Over the context", '<div id="charts"></div>'),
+            _section("layers", "Which layer stores what", _maps(programs)),
+            _section("formulas", "Formulas, with the numbers put in", _formulas(programs, labels)),
+            _section("sources", "Sources and conventions", _sources(comparison_, version)),
+            "</main>",
+        )
+    )
+    data = _data(programs, labels, asked)  # after all that asks programs for numbers
+    style, script = _file("page.css"), _scripts(programs)
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    )
+    written = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
+        f'<meta name="generator" content="kvcalc {version}">\n'
+        f"<title>{escape(title)}: kvcalc</title>\n<style>{style}</style>\n</head>\n<body>\n{body}\n"
+        f'<script type="application/json" id="data">{data}</script>\n<script>{script}</script>\n</body>\n</html>\n'
+    )
+    return written.encode("ascii", "xmlcharrefreplace").decode()  # the same in every encoding, and for the hashes
+
+
+def _head(title: str, command: Sequence[str], report: Report) -> str:
+    workload = report.workload
+    return (
+        f'<a class="skip" href="#main">Skip to the numbers</a><header><h1>{escape(title)}</h1>'
+        "<p>KV cache and attention, exact to the byte. Made by</p>"
+        f"<pre><code>{escape(' '.join(command))}</code></pre>"
+        f'<p class="nojs">Numbers are for {tokens(workload.context_tokens)} of context and a batch of '
+        f"{workload.batch:,}; with scripts allowed, this page computes any other.</p></header>"
+    )
+
+
+def _settings(report: Report) -> str:
+    """The two sliders, each with a field for any exact number."""
+    workload = report.workload
+    both = "".join(
+        f'<div class="setting-of"><label for="{name}-slider">{what}</label>'
+        f'<input type="range" id="{name}-slider" min="0" max="1" step="1" value="0">'
+        f'<label class="hidden" for="{name}-field">{what}, exactly</label>'
+        f'<input type="text" id="{name}-field" autocomplete="off" spellcheck="false" value="{value:,}">'
+        f'<p class="refused" id="{name}-refused" role="alert"></p></div>'
+        for name, what, value in (
+            ("n", "Context, tokens", workload.context_tokens),
+            ("b", "Batch, sequences", workload.batch),
+        )
+    )
+    return (
+        f'<form id="settings" class="scripted" aria-label="Context and batch">{both}'
+        '<button type="reset">Reset</button></form>'
+    )
+
+
+def _headlines(programs: Sequence[Program]) -> str:
+    """A card for each model as configured, with what each engine reserves."""
+    cards = []
+    for at in _mapped(programs):
+        program = programs[at]
+        report, spec = program.report, program.report.spec
+        told = [
+            _headline(at, number, what, as_)
+            for key, what, as_ in HEADLINES
+            if (number := program.key(key)) is not None and (number.value or key != "state_bytes")
+        ]
+        for other, beside in enumerate(programs):
+            number = beside.key("reserved_bytes")
+            if beside.report.spec == spec and number is not None and engine_of(beside.report.workload.engine).reserve:
+                told.insert(1, _headline(other, number, f"{engine_label(beside.report)} reserves on a device", "bytes"))
+        limit = spec.max_position_embeddings
+        beyond = f'<p class="beyond" data-limit="{limit}"></p>' if limit else ""
+        cards.append(
+            f'<article class="card"><h3>{escape(spec.name)}</h3>'
+            f'<p class="what">{escape(spec.attention)}, {spec.layers} layers, cache {report.cache_dtype}</p>'
+            f"<dl>{''.join(told)}</dl>{beyond}</article>"
+        )
+    shown = f'<p class="setting"></p><div class="cards">{"".join(cards)}</div>'
+    return _section("headlines", "At a glance", shown)
+
+
+def _headline(at: int, number: Number, what: str, as_: str) -> str:
+    shown = slot("span", number, WRITE[as_](number.value), as_)
+    return f'<div data-report="{at}"><dt>{escape(what)}</dt><dd>{shown}</dd></div>'
+
+
+def _exact() -> str:
+    return '<label class="scripted exact"><input type="checkbox" id="exact"> every digit</label>'
+
+
+def _maps(programs: Sequence[Program]) -> str:
+    told = "<p>Each bar is a layer, its height what that layer keeps of one sequence at this context.</p>"
+    return told + "".join(layer_map(programs[at], at) for at in _mapped(programs))
+
+
+def _mapped(programs: Sequence[Program]) -> list[int]:
+    """Each model once, as configured, by the first engine."""
+    first: dict[ModelSpec, int] = {}
+    for at, program in enumerate(programs):
+        if program.report.variant == "configured":
+            first.setdefault(program.report.spec, at)
+    return list(first.values())
+
+
+def _formulas(programs: Sequence[Program], labels: Sequence[str]) -> str:
+    told = (
+        "<p>Each number is a formula in the papers' symbols. Open one for its steps, down to the config's own "
+        "numbers; they follow the context and the batch.</p>"
+    )
+    parts = [
+        f'<details class="report" data-report="{at}"><summary><h3>{escape(name)}</h3></summary>'
+        f"{explanations(program)}</details>"
+        for at, (program, name) in enumerate(zip(programs, labels, strict=True))
+    ]
+    return told + "".join(parts)
+
+
+def _sources(comparison_: Comparison, version: str) -> str:
+    """Where the models come from, what the numbers mean, notes and warnings, and the version."""
+    specs = {report.spec.name: report.spec.source for report in comparison_.reports if report.variant == "configured"}
+    models = "".join(f"<li>{escape(name)}: {_source(source)}</li>" for name, source in specs.items() if source)
+    warned = [line for line in comparison_.warnings if "are beyond its max_position_embeddings" not in line]
+    told = "".join(f"<li>{escape(line)}</li>" for line in (*warned, *comparison_.notes))
+    return (
+        f"{f'<h3>Configs</h3><ul>{models}</ul>' if models else ''}"
+        f"{f'<h3>Notes</h3><ul>{told}</ul>' if told else ''}"
+        "<h3>Conventions</h3><ul><li>One multiply-add is 2 FLOPs; only matmuls count.</li>"
+        "<li>The context n counts the token being processed; a prefill is n tokens from nothing.</li>"
+        "<li>KiB, MiB, GiB are 2<sup>10</sup>, 2<sup>20</sup>, 2<sup>30</sup> bytes, k, M, G, T, P of FLOPs powers of "
+        "1000. Numbers are whole and exact, and rounded to four digits for people alone.</li>"
+        "<li>Each step of a formula names its own source beside it.</li></ul>"
+        '<h3>The same in a terminal</h3><pre><code id="command"></code></pre>'
+        f"<p>kvcalc {version}</p>"
+    )
+
+
+def _source(source: str) -> str:
+    text = escape(source)
+    return f'<a href="{text}" rel="noreferrer">{text}</a>' if source.startswith("https://") else text
+
+
+def _section(name: str, heading: str, inner: str, beside: str = "") -> str:
+    head = f'<div class="head"><h2 id="{name}">{heading}</h2>{beside}</div>'
+    return f'<section aria-labelledby="{name}">{head}{inner}</section>'
+
+
+def _data(programs: Sequence[Program], labels: Sequence[str], asked: Sequence[str]) -> str:
+    """What the script needs beside the functions. Whole numbers are texts: JSON's own would be doubles."""
+    workload = programs[0].report.workload
+    keys = [column.key for column in columns([program.report for program in programs])]
+    data: dict[str, Any] = {
+        "n": str(workload.context_tokens),
+        "b": str(workload.batch),
+        "least": str(max(workload.cached_tokens, workload.shared_prefix_tokens) + 1),
+        "generate": str(workload.generate_tokens),
+        "command": list(asked),
+        "labels": list(labels),
+        "largest": str(max(program.report.spec.max_position_embeddings for program in programs)),
+        "figures": [_figure(programs, key, title, as_) for key, title, as_ in FIGURES if key in keys],
+        "maps": [{"report": at, "kinds": picture(programs[at])} for at in _mapped(programs)],
+    }
+    return json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _figure(programs: Sequence[Program], key: str, title: str, as_: str) -> dict[str, Any]:
+    """The lines of one figure; where two engines have the same one it is drawn once."""
+    drawn: list[int] = []
+    for at, program in enumerate(programs):
+        if not any(_same_line(program.report, programs[other].report, key) for other in drawn):
+            drawn.append(at)
+    labels = labels_of([programs[at].report for at in drawn])
+    lines = [
+        {"report": at, "label": label, "value": number.ref if (number := programs[at].key(key)) else ""}
+        for at, label in zip(drawn, labels, strict=True)
+    ]
+    return {"title": title, "as": as_, "lines": lines}
+
+
+def _same_line(one: Report, other: Report, key: str) -> bool:
+    """Whether two reports of one model have the same formula of a quantity."""
+    return (one.spec, one.variant) == (other.spec, other.variant) and one.quantities[key] == other.quantities[key]
+
+
+def _scripts(programs: Iterable[Program]) -> str:
+    ours = [_file(name) for name in SCRIPTS]
+    return "\n".join([*ours[:2], functions(programs), *ours[2:]])
+
+
+def _file(name: str) -> str:
+    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
+        return file.read()
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
