@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.engines.settings import version_of
 from kvcalc.formula import parse
@@ -12,6 +12,7 @@ from kvcalc.report.comparison import cache_formula
 from kvcalc.report.page.mathml import mathml, symbol
 from kvcalc.report.units import bytes_binary, count, decimal, ratio
 from kvcalc.rows import RATIOS
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

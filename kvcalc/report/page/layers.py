@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.detail import feedforward_label, indices_label, of_a_layer
 from kvcalc.engines import engine_of
@@ -11,6 +11,7 @@ from kvcalc.quantity import Quantity
 from kvcalc.report.page.explained import slot
 from kvcalc.report.units import bytes_binary
 from kvcalc.storage import Bits
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,11 +6,12 @@ The operations that are no operators of the language are in exact.js.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.formula import APPLY, Operation, parse
 from kvcalc.quantity import Total
+from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
