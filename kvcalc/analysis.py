@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.attention.latent import SOURCE_CROSSOVER
+from kvcalc.device_weights import device_weights
 from kvcalc.engines import engine_of
 from kvcalc.errors import KvcalcError
 from kvcalc.flops import flops
@@ -133,6 +134,7 @@ def formulas(spec: ModelSpec, workload: Workload) -> dict[str, Node | None]:
         "parameters": parameters(spec),
         "active_parameters": active_parameters(spec),
         "weight_bytes": weight_bytes(spec, workload),
+        **device_weights(spec, workload),
         "receptive_field_tokens": _receptive_field(spec),
         "crossover_query_tokens": _crossover(spec, workload),
         **reserving(spec, workload, engine),

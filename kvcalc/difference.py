@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kvcalc.analysis import analyze
 from kvcalc.rows import ASKED, RESULTS, Block, blocks_of
 from kvcalc.tuples import NamedTuple
+from kvcalc.workload import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,9 +53,9 @@ _PREFILL = (
 )
 _CACHE = ("context_tokens", "batch", "kv_cache", "shared_prefix_tokens", "encoder_tokens", "engine", "mtp")
 _DTYPES = ("cache_dtype", "state_dtype")
-_ENGINE = ("on", "engine_version", "tensor_parallel", "engine_options")
+_ENGINE = ("on", "engine_version", "engine_options", *PARALLEL)
 _PARTS = ("core", "projection", "attention", "model")
-_MACHINE = (*_DTYPES, "kv_cache", "weight_dtype", "shared_prefix_tokens", "engine", "tensor_parallel", "on")
+_MACHINE = (*_DTYPES, "kv_cache", "weight_dtype", "shared_prefix_tokens", "engine", *PARALLEL, "on")
 # What each number depends on, of all that is asked; one that is not here, on everything.
 DEPENDS: dict[str, tuple[str, ...]] = {
     "cache_elements_per_token": ("kv_cache", "engine", "mtp"),
@@ -69,7 +70,10 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "active_parameters": ("mtp",),
     "weight_bytes": ("weight_dtype", "mtp"),
     "receptive_field_tokens": ("mtp",),
-    **dict.fromkeys(("reserved_bytes", "held_bytes", "waste_ratio"), (*_CACHE, *_DTYPES, *_ENGINE)),
+    **dict.fromkeys(
+        ("reserved_bytes", "held_bytes", "waste_ratio", "reserved_bytes_total"), (*_CACHE, *_DTYPES, *_ENGINE)
+    ),
+    **dict.fromkeys(("weight_bytes_per_device", "weight_bytes_total"), ("weight_dtype", "mtp", "engine", *_ENGINE)),
     **{
         f"{phase}_{what}": (*told, *_MACHINE)
         for phase, told in (("decode", _DECODE), ("prefill", _PREFILL))

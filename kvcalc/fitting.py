@@ -7,29 +7,33 @@ integers: that many fit, and one more does not.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kvcalc.analysis import formulas
 from kvcalc.attention.reach import most
 from kvcalc.engines import engine_of
+from kvcalc.engines.ranks import WHOLE
 from kvcalc.engines.settings import version_of
 from kvcalc.memory_budget import Deal, MemoryBudget, deal, memory_budget
+from kvcalc.model import predicting
+from kvcalc.reserving import reserved_on_stages
 from kvcalc.rows import cache_dtype, weight_dtype
 from kvcalc.storage import cache_bytes
 from kvcalc.tuples import NamedTuple
-from kvcalc.workload import MAX_TOKENS
+from kvcalc.workload import MAX_TOKENS, PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from fractions import Fraction
 
     from kvcalc.engines import Pool
+    from kvcalc.engines.ranks import Stage
     from kvcalc.hardware.accelerator import Machine
     from kvcalc.model import ModelSpec
+    from kvcalc.quantity import Node
     from kvcalc.rows import Row
     from kvcalc.workload import Workload
-
-    Reserving = Callable[[ModelSpec, Workload], Callable[[int, int], int]]
 
 MAX_BATCH = 10**9
 LEAST_CONTEXT = 1024  # of the frontier
@@ -50,8 +54,8 @@ class Place(NamedTuple):
 class Fit(NamedTuple):
     """One answer. Context and batch are those asked for, or the largest found, None where there is none.
 
-    `searched` says which were left out: 'context', 'batch', 'both' or ''. `endless`: any context fits. Bytes are of one
-    device; `batch` is of all replicas together.
+    `searched` says which were left out: 'context', 'batch', 'both' or ''. `endless`: any context fits. Bytes are of the
+    device that has the least left, which is of `stage`; `batch` is of all replicas together.
     """
 
     spec: ModelSpec
@@ -66,6 +70,7 @@ class Fit(NamedTuple):
     reserved: int | None
     pool: Pool | None
     endless: bool = False
+    stage: Stage = WHOLE
 
     @property
     def free(self) -> int | None:
@@ -78,8 +83,8 @@ class Fit(NamedTuple):
         return {
             "model": self.spec.name,
             "on": machine.label if machine else None,
-            "devices": machine.devices if machine else self.deal.tensor_parallel,
-            "tensor_parallel": self.deal.tensor_parallel,
+            "devices": machine.devices if machine else self.deal.devices,
+            "tensor_parallel": self.workload.tensor_parallel,
             "replicas": self.deal.replicas,
             "engine": self.workload.engine,
             "engine_version": version_of(self.workload.engine, self.workload.engine_version) or None,
@@ -100,52 +105,60 @@ class Fit(NamedTuple):
             "pool_bytes": budget.pool,
             "reserved_bytes": self.reserved,
             "free_bytes": self.free,
+            **{key: getattr(self.workload, key) for key in PARALLEL if key != "tensor_parallel"},
+            "stage": self.stage.number,
         }
 
 
 def reserved_bytes(spec: ModelSpec, workload: Workload) -> Callable[[int, int], int]:
-    """Bytes that the workload's engine sets aside on one device, as a function of context and batch.
+    """Bytes that the workload's engine sets aside on the fullest device, as a function of context and batch."""
+    of_stages = [of for _, of in reserved_by_stage(spec, workload)]
+    return lambda context, batch: max(of(context, batch) for of in of_stages)
+
+
+def reserved_by_stage(spec: ModelSpec, workload: Workload) -> list[tuple[Stage, Callable[[int, int], int]]]:
+    """The same on the devices of each stage.
 
     An engine that says nothing of its own sets aside the most that the model keeps on the way, an even share a device.
     """
     engine = engine_of(workload.engine)
+    spec = predicting(spec, workload.mtp)
     quantities = formulas(spec, workload)
     if engine.reserve is None:
         quantities["cache_bytes"] = cache_bytes(spec, workload, "n", engine._replace(tokens=most))
+        told = [(WHOLE, quantities["reserved_bytes"])]
+    else:
+        told = [(stage, node) for stage, node in reserved_on_stages(spec, workload, engine)]
 
-    def of(context: int, batch: int) -> int:
+    def of(node: Node | None, context: int, batch: int) -> int:
         scope = workload._replace(context_tokens=context, batch=batch).scope()
-        for key in ("encoder_tokens", "cache_bytes", "reserved_bytes"):
-            node = quantities[key]
-            if node is not None:
-                scope[key] = node.evaluate(scope)
-        return scope["reserved_bytes"]
+        for key in ("encoder_tokens", "cache_bytes"):
+            before = quantities[key]
+            if before is not None:
+                scope[key] = before.evaluate(scope)
+        return node.evaluate(scope) if node else 0
 
-    return of
+    return [(stage, partial(of, node)) for stage, node in told]
 
 
-def fit(
-    spec: ModelSpec,
-    workload: Workload,
-    place: Place,
-    context: int | None,
-    batch: int | None,
-    reserving: Reserving = reserved_bytes,
-) -> list[Fit]:
+def fit(spec: ModelSpec, workload: Workload, place: Place, context: int | None, batch: int | None) -> list[Fit]:
     """Whether it fits; with one of context and batch None the largest that does; with both the frontier.
 
     Raises KvcalcError where the engine has no such layers or does not run so.
     """
     shares = deal(workload, place.machine)
     least = workload.shared_prefix_tokens + 1
-    asked = workload._replace(tensor_parallel=shares.tensor_parallel, context_tokens=context or least, batch=batch or 1)
+    asked = shares.workload._replace(context_tokens=context or least, batch=batch or 1)
     asked = of_its_class(asked, place.machine)
     asked.check()
-    if place.machine is None:
-        budget = MemoryBudget(place.budget or 0)
-    else:
-        budget = memory_budget(spec, asked, place.machine, place.utilization, place.reserve)
-    solver = _Solver(spec, asked, place, shares, budget, reserving(spec, asked))
+    rooms = []
+    for stage, reserved in reserved_by_stage(spec, asked):
+        if place.machine is None:
+            budget = MemoryBudget(place.budget or 0)
+        else:
+            budget = memory_budget(spec, asked, stage, place.machine, place.utilization, place.reserve)
+        rooms.append(_Room(stage, budget, reserved))
+    solver = _Solver(spec, asked, place, shares, tuple(rooms))
     if context is None and batch is None:
         return list(solver.frontier())
     if context is None:
@@ -180,6 +193,14 @@ def largest(fits: Callable[[int], bool], most_: int) -> int | None:
     return low
 
 
+class _Room(NamedTuple):
+    """What a device of a stage has for the cache, and what is set aside on it at a context and a batch."""
+
+    stage: Stage
+    budget: MemoryBudget
+    reserved: Callable[[int, int], int]
+
+
 class _Solver(NamedTuple):
     """One model, engine and place."""
 
@@ -187,38 +208,41 @@ class _Solver(NamedTuple):
     workload: Workload
     place: Place
     deal: Deal
-    budget: MemoryBudget
-    reserved: Callable[[int, int], int]
+    rooms: tuple[_Room, ...]
 
     def fits(self, context: int, batch: int) -> bool:
-        """Whether a replica starts and admits this batch."""
-        if self.reserved(context, batch) > self.budget.pool:
+        """Whether a replica starts and admits this batch, on every stage."""
+        return all(self.fits_on(room, context, batch) for room in self.rooms)
+
+    def fits_on(self, room: _Room, context: int, batch: int) -> bool:
+        """Whether a device does, of the fullest of the groups that divide the batch."""
+        if room.reserved(context, batch) > room.budget.pool:
             return False
         engine = engine_of(self.workload.engine)
         if engine.pool is None:
             return True
-        asked = self.workload._replace(context_tokens=context, batch=batch)
-        return self.budget.pool > 0 and engine.pool(self.spec, asked, self.budget.pool).fits
+        groups = engine.ranks(self.workload).groups
+        asked = self.workload._replace(context_tokens=context, batch=-(-batch // groups))
+        return room.budget.pool > 0 and engine.pool(self.spec, asked, room.budget.pool, room.stage).fits
 
     def answer(self, context: int | None, batch: int | None, searched: str, *, endless: bool = False) -> Fit:
         """What there is to say of a context and a batch; `batch` counts all replicas."""
         found = reserved = None
         fits = context is not None or endless
+        room = min(self.rooms, key=lambda room: room.budget.pool)
         if context is not None:
             each = -(-(batch or 1) // self.deal.replicas)
-            reserved = self.reserved(context, each)
+            room = min(self.rooms, key=lambda room: room.budget.pool - room.reserved(context, each))
+            reserved = room.reserved(context, each)
             fits = bool(batch) and self.fits(context, each)
-            engine = engine_of(self.workload.engine)
-            one = self.workload._replace(context_tokens=context, batch=1)
-            if engine.pool is not None and self.budget.pool > 0:
-                found = engine.pool(self.spec, one, self.budget.pool)
+            found = self.pool(context)
         shown = self.workload._replace(context_tokens=context or 1, batch=batch or 1)
         return Fit(
             self.spec,
             shown,
             self.place.machine,
             self.deal,
-            self.budget,
+            room.budget,
             searched,
             fits,
             context,
@@ -226,7 +250,17 @@ class _Solver(NamedTuple):
             reserved,
             found,
             endless,
+            room.stage,
         )
+
+    def pool(self, context: int) -> Pool | None:
+        """What a replica's devices have in common: all stages hold as many blocks as the one that holds the fewest."""
+        engine = engine_of(self.workload.engine)
+        if engine.pool is None or any(room.budget.pool <= 0 for room in self.rooms):
+            return None
+        one = self.workload._replace(context_tokens=context, batch=1)
+        pools = [engine.pool(self.spec, one, room.budget.pool, room.stage) for room in self.rooms]
+        return min(pools, key=lambda pool: (pool.blocks or 0, pool.tokens))
 
     def largest_batch(self, context: int, searched: str) -> Fit:
         """The most sequences of a context."""

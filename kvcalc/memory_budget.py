@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from kvcalc.device_weights import RANKS, on_a_device
 from kvcalc.engines import Taking, engine_of
+from kvcalc.engines.ranks import OPTIONS, sizes, stages_of
 from kvcalc.errors import KvcalcError
 from kvcalc.model import predicting
-from kvcalc.quantity import Quantity
 from kvcalc.tuples import NamedTuple
-from kvcalc.weight_bytes import bytes_of, held, weight_bytes, weight_format
+from kvcalc.weight_bytes import weight_bytes
 from kvcalc.weights import parameters
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
+    from kvcalc.engines.ranks import Stage
     from kvcalc.hardware.accelerator import Machine
     from kvcalc.model import ModelSpec
-    from kvcalc.weight_bytes import Held
     from kvcalc.workload import Workload
 
-ON_EACH = ("vectors", "router", "positions")
-# vLLM 0.33 and SGLang: linear layers of the down projections and of the index are ReplicatedLinear; K and V of a head
-# are on every rank that has no head of its own.
-DOWN = ("q down", "kv down", "index q", "index k", "RoPE key")
-KEYS_AND_VALUES = ("k", "v", "k bias", "v bias", "tied k and v")
-RANKS = ("vllm", "sglang", "tensorrt-llm")  # engines whose ranks hold weights so
 ASSUMED_EVEN = "matrices and cache split evenly over the devices; norms, biases, tables and routers on each"
 ASSUMED_RANKS = (
     "matrices split over the devices; norms, biases, routers, down projections of latents and index projections on "
@@ -47,33 +42,38 @@ class MemoryBudget(NamedTuple):
 
 
 class Deal(NamedTuple):
-    """Devices that share a model, times replicas of it."""
+    """How devices share a model, as the workload then has it, times replicas of all of them."""
 
-    tensor_parallel: int
+    workload: Workload
+    devices: int
     replicas: int
 
 
 def deal(workload: Workload, machine: Machine | None) -> Deal:
-    """How a machine's devices are used: all for one model, unless --tp says how many. Raises KvcalcError."""
-    asked = workload.tensor_parallel
+    """How a machine's devices are used: all for one model, unless the workload says how many. Raises KvcalcError."""
+    engine = engine_of(workload.engine)
     if machine is None:
-        return Deal(asked, 1)
-    if asked == 1 and workload.machine is None:
-        return Deal(machine.devices, 1)
+        return Deal(workload, engine.ranks(workload).devices, 1)
+    if max(sizes(workload)) == 1 and machine.devices > 1 and workload.machine is None:
+        spread: dict[str, Any] = {engine.spread: machine.devices}
+        workload = workload._replace(**spread)
+    asked = engine.ranks(workload).devices
     if machine.devices % asked:
-        raise KvcalcError(f"--tp {asked} does not divide the {machine.devices} devices of --on {machine.label}")
-    return Deal(asked, machine.devices // asked)
+        told = " ".join(f"--{option} {size}" for option, size in zip(OPTIONS, sizes(workload), strict=True) if size > 1)
+        message = f"{told} {'is' if asked == 1 else 'makes'} {asked} devices"
+        raise KvcalcError(f"{message}, which does not divide the {machine.devices} devices of --on {machine.label}")
+    return Deal(workload, asked, machine.devices // asked)
 
 
 def memory_budget(
-    spec: ModelSpec, workload: Workload, machine: Machine, utilization: Fraction | None, reserve: int
+    spec: ModelSpec, workload: Workload, stage: Stage, machine: Machine, utilization: Fraction | None, reserve: int
 ) -> MemoryBudget:
-    """The budget of a device that shares the model with workload.tensor_parallel - 1 others.
+    """The budget of the fullest device of a stage.
 
     `utilization` None: what the engine takes by default, of the memory or of what the weights leave.
     """
     memory = machine.accelerator.memory_bytes
-    weights = weights_on_a_device(spec, workload)
+    weights = stage_weights(spec, workload, stage)
     told = taken(spec, workload, memory)
     share = told.share if utilization is None else utilization
     if told.after_weights:
@@ -82,6 +82,19 @@ def memory_budget(
         return MemoryBudget(pool, memory, left - pool, reserve, weights)
     unused = memory - -(-memory * share.numerator // share.denominator)
     return MemoryBudget(memory - unused - reserve - weights, memory, unused, reserve, weights)
+
+
+def fullest_budget(
+    spec: ModelSpec, workload: Workload, machine: Machine, utilization: Fraction | None, reserve: int
+) -> MemoryBudget:
+    """The budget of the device that holds most weights."""
+    budgets = [memory_budget(spec, workload, stage, machine, utilization, reserve) for stage in _stages(spec, workload)]
+    return min(budgets, key=lambda budget: budget.pool)
+
+
+def _stages(spec: ModelSpec, workload: Workload) -> tuple[Stage, ...]:
+    engine = engine_of(workload.engine)
+    return stages_of(predicting(spec, workload.mtp), engine.ranks(workload), engine.stages)
 
 
 def taken(spec: ModelSpec, workload: Workload, memory_bytes: int) -> Taking:
@@ -97,27 +110,14 @@ def assumed(workload: Workload) -> str:
     return ASSUMED_RANKS if workload.engine in RANKS else ASSUMED_EVEN
 
 
-def weights_on_a_device(spec: ModelSpec, workload: Workload) -> int:
-    """Bytes of the weights on one of workload.tensor_parallel devices, each part rounded up."""
+def stage_weights(spec: ModelSpec, workload: Workload, stage: Stage) -> int:
+    """Bytes of the weights on the fullest device of a stage, each part rounded up."""
     model = predicting(spec, workload.mtp)
-    stored = weight_format(model, workload)
-    if workload.tensor_parallel == 1:
+    if engine_of(workload.engine).ranks(workload).devices == 1:
         return weight_bytes(model, workload).evaluate({"parameters": parameters(model).evaluate({})})
-    weights: dict[str, int] = {}
-    for one in held(model):
-        weights[one.kind] = weights.get(one.kind, 0) + _on_one(one, workload)
-    return sum(bytes_of(stored, kind, number) for kind, number in weights.items())
+    return on_a_device(model, workload, stage).evaluate({})
 
 
-def _on_one(one: Held, workload: Workload) -> int:
-    """How many of these weights a device holds."""
-    number, devices = one.evaluate(), workload.tensor_parallel
-    if one.kind in ON_EACH:
-        return number
-    if workload.engine in RANKS:
-        if one.part.what in DOWN:
-            return number
-        heads = one.part.node.symbols.get("n_kv") if isinstance(one.part.node, Quantity) else None
-        if one.part.what in KEYS_AND_VALUES and isinstance(heads, int) and heads < devices:
-            return -(-number // heads)
-    return -(-number // devices)
+def weights_on_a_device(spec: ModelSpec, workload: Workload) -> int:
+    """Bytes of the weights on the device that has most of them."""
+    return max(stage_weights(spec, workload, stage) for stage in _stages(spec, workload))

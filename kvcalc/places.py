@@ -78,7 +78,7 @@ def fits(spec: ModelSpec, question: Question, places: Sequence[Place]) -> Fits:
         notes.append(f"{spec.name}: the {spec.left_out} are left out, of the weights too")
     machines = [one.machine for one in answers if one.machine]
     if machines:
-        notes += [f"assumed: {assumed(one.workload)}" for one in answers if one.deal.tensor_parallel > 1]
+        notes += [f"assumed: {assumed(one.workload)}" for one in answers if one.deal.devices > 1]
         notes.append(NOT_COUNTED)
         notes += [told for one in answers if (told := _taken(spec, one, places))]
         notes += [told for machine in machines for told in machine.cautions]

@@ -147,3 +147,16 @@ def symbols_in(node: Node) -> Iterator[str]:
     for inner in node.symbols.values():
         if not isinstance(inner, int):
             yield from symbols_in(inner)
+
+
+def rebound(node: Node, symbol: str, to: Node) -> Node:
+    """The same tree where a symbol that was the scope's stands for another quantity."""
+    if isinstance(node, Total):
+        parts = (part._replace(node=rebound(part.node, symbol, to)) for part in node.parts)
+        return node._replace(parts=tuple(parts))
+    symbols: dict[str, int | Node] = {
+        name: inner if isinstance(inner, int) else rebound(inner, symbol, to) for name, inner in node.symbols.items()
+    }
+    if symbol not in symbols and symbol in parse(node.formula).symbols():
+        symbols[symbol] = to
+    return node._replace(symbols=symbols)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.engines.settings import parse_engine, parse_pairs, shared_out
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.tuples import NamedTuple
-from kvcalc.workload import CACHE_DTYPES, DTYPE_BITS, MODES, SWITCH, Workload, parse_dtype, parse_tokens
+from kvcalc.workload import CACHE_DTYPES, DTYPE_BITS, MODES, PARALLEL, SWITCH, Workload, parse_dtype, parse_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ SIZES = {
     "batch": 1,
     "shared_prefix": 1,
     "encoder_tokens": 0,
-    "tp": 1,
+    **dict.fromkeys(PARALLEL.values(), 1),
 }
 DTYPES = ("dtype", "dtype_k", "dtype_v", "weight_dtype", "state_dtype")
 CACHE = ("dtype", "dtype_k", "dtype_v")
@@ -136,7 +136,8 @@ def flag_of(name: str) -> str:
 
 def unit_of(name: str) -> str:
     """What a size counts."""
-    return {"batch": "sequences", "tp": "devices"}.get(name, "tokens")
+    units = {"batch": "sequences", "pp": "stages", "dp": "groups", "ep": "groups", "tp": "devices", "cp": "devices"}
+    return units.get(name, "tokens")
 
 
 def request_of(read: Mapping[str, Any]) -> Request:
@@ -154,11 +155,21 @@ def request_of(read: Mapping[str, Any]) -> Request:
         engine=engine,
         engine_version=version,
         engine_options=read.get("engine_option", ()),
-        tensor_parallel=read.get("tp") or (machine.devices if machine else 1),
         machine=machine,
+        **_ways(read, engine, machine),
         **named,
     )
     return Request(workload, n)
+
+
+def _ways(read: Mapping[str, Any], engine: str, machine: Machine | None) -> dict[str, Any]:
+    """How devices share the model: as asked, else all of a machine in the way that the engine spreads."""
+    asked = {field: read[option] for field, option in PARALLEL.items() if option in read}
+    if machine is None or asked:
+        return asked
+    from kvcalc.engines import engine_of
+
+    return {engine_of(engine).spread: machine.devices}
 
 
 def _context(n: int | None, p: int | None, k: int) -> tuple[int | None, int]:

@@ -103,8 +103,7 @@ def least_times(report: Report, machine: Machine | None = None) -> tuple[Bound, 
     """
     workload = report.workload
     if machine is not None and machine != workload.machine:
-        shares = workload.tensor_parallel if workload.tensor_parallel > 1 else machine.devices
-        workload = workload._replace(machine=machine, tensor_parallel=shares)
+        workload = deal(workload._replace(machine=None), machine).workload._replace(machine=machine)
     if workload.machine is None:
         raise ValueError("least_times takes a machine")
     from kvcalc.analysis import analyze
@@ -146,10 +145,10 @@ def counted(
     `spec` is what runs of the model.
     """
     shares = deal(workload, machine)
-    dealt = {"tp": shares.tensor_parallel, "replicas": shares.replicas}
+    dealt = {"devices": shares.devices, "replicas": shares.replicas}
     found: dict[str, Node] = {
         "replicas_at_work": Quantity("", "min(B, replicas)", dealt, "a replica without a sequence is idle"),
-        "devices_at_work": Quantity("", "tp*replicas_at_work", dealt),
+        "devices_at_work": Quantity("", "devices*replicas_at_work", dealt),
     }
     for phase in (decode_phase(workload), prefill_phase(workload)):
         whole = flops[f"{phase.name}_model_flops"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.engines.settings import version_of
 from kvcalc.model import predicting
 from kvcalc.tuples import NamedTuple
+from kvcalc.workload import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -89,7 +90,7 @@ def asked(spec: ModelSpec, variant: str, workload: Workload) -> Row:
         "engine": workload.engine,
         "mtp": "on" if spec.predicted > 1 else "off" if spec.mtp else None,
         "engine_version": version_of(workload.engine, workload.engine_version) or None,
-        "tensor_parallel": workload.tensor_parallel,
+        **{key: getattr(workload, key) for key in PARALLEL},
         "engine_options": ",".join(f"{name}={value}" for name, value in workload.engine_options) or None,
         "on": workload.machine.label if workload.machine else None,
     }
@@ -185,6 +186,13 @@ KEYS = (
     "prefill_least_seconds",
     "prefill_bound_by",
     "prefill_tokens_per_second_at_most",
+    "pipeline_parallel",
+    "data_parallel",
+    "expert_parallel",
+    "context_parallel",
+    "reserved_bytes_total",
+    "weight_bytes_per_device",
+    "weight_bytes_total",
 )
 
 # What a row is about, what was asked of it, and what came out: every key is one of the three.
@@ -209,6 +217,10 @@ ASKED = (
     "tensor_parallel",
     "engine_options",
     "on",
+    "pipeline_parallel",
+    "data_parallel",
+    "expert_parallel",
+    "context_parallel",
 )
 RESULTS = tuple(key for key in KEYS if key not in LABELS and key not in ASKED)
 RATIOS = {  # one result over another

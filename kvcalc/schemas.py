@@ -12,6 +12,7 @@ from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.glossary import MEANINGS
 from kvcalc.rows import ASKED, FRACTIONS, KEYS, LABELS, TEXTS
+from kvcalc.workload import PARALLEL
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 WORDS: dict[str, dict[str, Any]] = {
@@ -27,7 +28,7 @@ WORDS: dict[str, dict[str, Any]] = {
     "engine_options": {"type": ["string", "null"]},
     "on": {"type": ["string", "null"]},
     **{key: {"enum": ["compute", "memory", None]} for key in TEXTS},
-    "tensor_parallel": {"type": "integer", "minimum": 1},
+    **{key: {"type": "integer", "minimum": 1} for key in PARALLEL},
 }
 
 

@@ -135,11 +135,17 @@ def weight_bytes(spec: ModelSpec, workload: Workload) -> Node:
     return Quantity("", formula, {"w": inside}, stored.source)
 
 
-def bytes_of(stored: WeightFormat, kind: str, weights: int) -> int:
-    """Bytes of so many weights of one kind: of a file's at the mean of what it stores of that kind, else of all."""
+def rate(stored: WeightFormat, kind: str) -> tuple[int, int]:
+    """Bytes of a weight of one kind as a fraction, above and below: 16 and 8 of bf16; of a file's as `bytes_of`."""
     if stored.stored:
         alike = [one for one in stored.stored if one.kind == kind] or list(stored.stored)
-        return -(-sum(one.bytes for one in alike) * weights // max(1, sum(one.weights for one in alike)))
+        return sum(one.bytes for one in alike), max(1, sum(one.weights for one in alike))
     if stored.kinds == EVERYTHING or kind in stored.kinds:
-        return -(-stored.bits * weights // (8 * stored.block))
-    return -(-stored.rest_bits * weights // 8)
+        return stored.bits, 8 * stored.block
+    return stored.rest_bits, 8
+
+
+def bytes_of(stored: WeightFormat, kind: str, weights: int) -> int:
+    """Bytes of so many weights of one kind: of a file's at the mean of what it stores of that kind, else of all."""
+    bits, to = rate(stored, kind)
+    return -(-bits * weights // to)

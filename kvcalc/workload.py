@@ -36,6 +36,13 @@ DTYPE_BITS = {
 BLOCK_BYTES = {"q8_0": 34, "q5_1": 24, "q5_0": 22, "q4_1": 20, "q4_0": 18, "iq4_nl": 18}  # of 32 elements, in llama.cpp
 CACHE_DTYPES = (*DTYPE_BITS, *BLOCK_BYTES)
 MODES = ("absorbed", "naive")
+PARALLEL = {  # field: its option
+    "tensor_parallel": "tp",
+    "pipeline_parallel": "pp",
+    "data_parallel": "dp",
+    "expert_parallel": "ep",
+    "context_parallel": "cp",
+}
 SWITCH = ("on", "off")
 
 
@@ -46,9 +53,10 @@ class Workload(NamedTuple):
     `generate_tokens` follow; `shared_prefix_tokens` are stored and computed once a batch. `encoder_tokens` None: the
     model's own fixed length, else as many as the context. `state_dtype` '': the model's own, else fp32;
     `weight_dtype` '': the config's own, else bf16. `engine` is whose cache is counted, of `engine_version`, '' being
-    the newest, with `engine_options` as pairs of words, on each of `tensor_parallel` devices. `mtp` 'on': layers that
-    predict later tokens run too. `machine`: the least time on it is told as well; its devices share the model
-    `tensor_parallel` at a time, so that the rest of them are replicas.
+    the newest, with `engine_options` as pairs of words. Devices: `tensor_parallel` share each layer,
+    `pipeline_parallel` stages share the layers, `data_parallel` groups the batch, `expert_parallel` groups the experts,
+    `context_parallel` devices a sequence's tokens; how they combine is the engine's. `mtp` 'on': layers that predict
+    later tokens run too. `machine`: the least time on it is told as well; what these devices leave of it are replicas.
     """
 
     context_tokens: int
@@ -71,6 +79,10 @@ class Workload(NamedTuple):
     tensor_parallel: int = 1
     engine_options: tuple[tuple[str, str], ...] = ()
     machine: Machine | None = None
+    pipeline_parallel: int = 1
+    data_parallel: int = 1
+    expert_parallel: int = 1
+    context_parallel: int = 1
 
     def check(self) -> None:
         """Raise KvcalcError where a number is out of range, a word unknown, or two of them contradict each other."""
@@ -82,7 +94,7 @@ class Workload(NamedTuple):
             ("generate_tokens", self.generate_tokens, 0),
             ("shared_prefix_tokens", s, 0),
             ("encoder_tokens", self.encoder_tokens or 0, 0),
-            ("tensor_parallel", self.tensor_parallel, 1),
+            *((name, getattr(self, name), 1) for name in PARALLEL),
         ):
             if type(value) is not int or not least <= value <= MAX_TOKENS:
                 raise KvcalcError(f"{name}: {value!r} is not a whole number from {least} to {MAX_TOKENS:,}")
@@ -111,9 +123,10 @@ class Workload(NamedTuple):
             if self.engine_version not in known_versions:
                 message = f"engine_version: {self.engine} of version {self.engine_version!r:.60} is not modelled"
                 raise KvcalcError(message, f"known: {', '.join(known_versions) or 'none'}")
-        if self.machine is not None and self.machine.devices % self.tensor_parallel:
-            machine = f"the {self.machine.devices} devices of --on {self.machine.label}"
-            raise KvcalcError(f"--tp {self.tensor_parallel} does not divide {machine}")
+        if self.machine is not None:
+            from kvcalc.memory_budget import deal
+
+            deal(self, self.machine)
         if k >= n:
             raise KvcalcError(f"--cached {k} leaves no new token in --context {n}")
         if k and not self.kv_cache:

@@ -18,7 +18,7 @@ from kvcalc.model import ModelSpec
 from kvcalc.readers import bundle
 from kvcalc.readers.load import load_all
 from kvcalc.rows import KEYS
-from kvcalc.workload import Workload
+from kvcalc.workload import PARALLEL, Workload
 from test_laws import MODELS
 
 WORKLOADS = [
@@ -101,7 +101,7 @@ def test_every_whole_number_of_a_row_can_be_explained() -> None:
         "model", "variant", "attention", "layers", "context_tokens", "batch", "cache_dtype", "cache_ratio",
         "prompt_tokens", "cached_tokens", "kv_cache", "weight_dtype", "mla_decode", "mla_prefill",
         "shared_prefix_tokens", "generate_tokens", "state_dtype", "encoder_tokens", "engine", "mtp",
-        "engine_version", "tensor_parallel", "engine_options", "on", "decode_bound_by", "prefill_bound_by",
+        "engine_version", "engine_options", "on", "decode_bound_by", "prefill_bound_by", *PARALLEL,
     }  # fmt: skip
     for key in KEYS:
         if key not in told:

@@ -28,7 +28,7 @@ SOLVED = {
 }
 ASKED = (  # of the options of a request, those that decide what is reserved
     *("context", "batch", "shared_prefix", "dtype", "dtype_k", "dtype_v", "weight_dtype", "state_dtype"),
-    *("encoder_tokens", "engine", "mtp", "tp", "engine_option"),
+    *("encoder_tokens", "engine", "mtp", "tp", "pp", "dp", "ep", "cp", "engine_option"),
 )
 
 

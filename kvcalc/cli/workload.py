@@ -149,7 +149,17 @@ EngineOption = Annotated[
 ]
 TpOption = Annotated[
     str | None,
-    typer.Option("--tp", metavar="N", help="Devices that share each layer; bytes reserved and held are of one."),
+    typer.Option("--tp", metavar="N", help="Devices that share each layer; bytes reserved and held: of the fullest."),
+]
+PpOption = Annotated[
+    str | None, typer.Option("--pp", metavar="N", help="Stages of a pipeline, which share the layers.")
+]
+DpOption = Annotated[
+    str | None, typer.Option("--dp", metavar="N", help="Groups that divide the batch: replicas, or of attention alone.")
+]
+EpOption = Annotated[str | None, typer.Option("--ep", metavar="N", help="Groups that share whole experts.")]
+CpOption = Annotated[
+    str | None, typer.Option("--cp", metavar="N", help="Devices that share a sequence's tokens, as the engine has it.")
 ]
 EngineOptionOption = Annotated[
     list[str] | None,
@@ -196,6 +206,10 @@ def make_request(
     engine: EngineOption = "paper",
     mtp: MtpOption = "off",
     tp: TpOption = None,
+    pp: PpOption = None,
+    dp: DpOption = None,
+    ep: EpOption = None,
+    cp: CpOption = None,
     engine_option: EngineOptionOption = None,
     on: OnOption = None,
 ) -> kvcalc.Request:

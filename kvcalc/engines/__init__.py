@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeAlias
 
+from kvcalc.engines.ranks import even_stages, evenly
 from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from kvcalc.attention.memory import State, Store
     from kvcalc.attention.reach import Reach
+    from kvcalc.engines.ranks import Ranks, Stage
     from kvcalc.hardware.accelerator import Accelerator
     from kvcalc.model import ModelSpec
     from kvcalc.quantity import Node, Quantity
@@ -49,7 +51,7 @@ class Option(NamedTuple):
 
 
 class Reserve(NamedTuple):
-    """Bytes on one device, as formulas of n and B: set aside for the batch, held in steady decode.
+    """Bytes on one device of a stage, as formulas of n and B, the batch of its group: set aside for it, held in decode.
 
     `waste`: what is reserved beyond `paper_bytes`, by name; parts may be negative. `used`: the options that mattered.
     """
@@ -87,9 +89,11 @@ class Engine(NamedTuple):
     """Its name, and what it holds.
 
     `tokens`: of a reach at position n. `store` and `state`: the formulas of the elements that a token leaves and that
-    a sequence keeps. `versions`, the newest first. `reserve` None: it sets nothing aside but what it
-    caches. `by_reading`: none of its code was run. `taking`: of a device of so many bytes; None: all of it.
-    `of_device`: options whose defaults hang on the device.
+    a sequence keeps. `versions`, the newest first. `reserve` of one stage of its pipeline, None: it sets nothing aside
+    but what it caches. `by_reading`: none of its code was run. `ranks`: how it spreads a model over devices. `stages`:
+    layers of each stage, of so many layers on so many. `spread`: what devices are for, of a workload's ways, where
+    nobody says.
+    `taking`: of a device of so many bytes; None: all of it. `of_device`: options whose defaults hang on the device.
     """
 
     name: str
@@ -98,11 +102,14 @@ class Engine(NamedTuple):
     state: Callable[[State], str]
     versions: tuple[str, ...] = ()
     options: Mapping[str, Option] = {}  # never mutated: a NamedTuple default
-    reserve: Callable[[ModelSpec, Workload], Reserve] | None = None
+    reserve: Callable[[ModelSpec, Workload, Stage], Reserve] | None = None
     by_reading: bool = False
-    pool: Callable[[ModelSpec, Workload, int], Pool] | None = None
+    pool: Callable[[ModelSpec, Workload, int, Stage], Pool] | None = None
     taking: Callable[[ModelSpec, Workload, int], Taking] | None = None
     of_device: Callable[[Accelerator], tuple[tuple[str, str], ...]] | None = None
+    ranks: Callable[[Workload], Ranks] = evenly
+    stages: Callable[[int, int], list[int]] = even_stages
+    spread: str = "tensor_parallel"
 
 
 def engine_of(name: str) -> Engine:

@@ -26,7 +26,7 @@ FULL, WINDOW, CHUNK, CROSS = "full", "window", "chunk", "cross"
 class KvHeads(NamedTuple):
     """So many layers with n_kv heads of K, d_k wide, and of V, d_v wide. `span` tokens: of the window, or of a chunk.
 
-    `shares`: they read an earlier layer's K and V and leave none. `query_heads` 0: not known.
+    `shares`: they read an earlier layer's K and V and leave none. `query_heads` 0: not known. `at`: where they stand.
     """
 
     layers: int
@@ -39,6 +39,7 @@ class KvHeads(NamedTuple):
     query_heads: int = 0
     shares: bool = False
     reach: Reach | None = None
+    at: tuple[int, ...] = ()
 
 
 class Vector(NamedTuple):
@@ -55,6 +56,7 @@ class Vector(NamedTuple):
     query_heads: int = 0
     shares: bool = False
     span: int = 0
+    at: tuple[int, ...] = ()
 
 
 class Rows(NamedTuple):
@@ -70,6 +72,7 @@ class Rows(NamedTuple):
     series: int
     role: str = "row"
     shares: bool = False
+    at: tuple[int, ...] = ()
 
     @property
     def waiting(self) -> int:
@@ -99,6 +102,7 @@ class Recurrent(NamedTuple):
     groups: int = 0
     group_channels: int = 0
     kimi_k3: bool = False
+    at: tuple[int, ...] = ()
 
     def conv_of_a_rank(self, tp: int, more_columns: int = 0) -> int:
         """Elements of the convolution's columns on each of tp ranks; groups that do not divide are extended to tp."""
@@ -111,7 +115,14 @@ Kind: TypeAlias = "KvHeads | Vector | Rows | Recurrent"
 
 def layers_of(spec: ModelSpec, engine: str) -> list[Kind]:
     """Every kind of layer that caches. Raises KvcalcError for one that engines of this kind do not have."""
-    found = [kind for layers, branch in spec.branches() if (kind := _kind(spec, layers, branch, engine)) is not None]
+    where: dict[Branch, list[int]] = {}
+    for group in spec.groups:
+        for branch in group.layer.branches:
+            where.setdefault(branch, []).extend(group.indices)
+    found: list[Kind] = []
+    for branch, indices in where.items():
+        if (kind := _kind(spec, len(indices), branch, engine)) is not None:
+            found.append(kind._replace(at=tuple(sorted(indices))))
     latents = any(isinstance(kind, Vector) and kind.role == "latent" for kind in found)
     for kind in found:
         if isinstance(kind, Vector) and kind.role == "key" and not latents:

@@ -2,7 +2,8 @@
 
 Sources: src/llama-context.cpp (n_ctx), src/llama-kv-cache.cpp and src/llama-kv-cache-iswa.cpp (cells, rows),
 src/llama-memory-recurrent.cpp and src/llama-hparams.cpp n_embd_r, n_embd_s (states), src/llama-kv-cache-dsa.cpp (an
-index's keys), src/llama-kv-cache-dsv4.cpp (compressed rows; read, not run), ggml's block types.
+index's keys), src/llama-kv-cache-dsv4.cpp (compressed rows; read, not run), src/llama-model.cpp load_tensors (layers
+over devices; read, not run), ggml's block types.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from kvcalc.attention.reach import kept
 from kvcalc.engines import Engine, Option, Pool, Reserve
 from kvcalc.engines.layers import CHUNK, CROSS, FULL, WINDOW, KvHeads, Recurrent, Rows, Vector, layers_of, waiting
+from kvcalc.engines.ranks import WHOLE, alike, has_only, on_stage
 from kvcalc.engines.settings import settings, told
 from kvcalc.engines.waste import EVERY, ONE, Step, waste
 from kvcalc.errors import KvcalcError
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from kvcalc.engines import Settings
     from kvcalc.engines.layers import Kind
+    from kvcalc.engines.ranks import Ranks, Stage
     from kvcalc.model import ModelSpec
     from kvcalc.quantity import Node
     from kvcalc.workload import Workload
@@ -61,8 +64,6 @@ def row_bytes(dtype: str, elements: int) -> int:
 
 def rows_of(kinds: Sequence[Kind], workload: Workload, chosen: Settings) -> list[tuple[Kind, int]]:
     """Every kind of layer that has cells or a state of its own, and the bytes of one cell of it, or of the state."""
-    if workload.tensor_parallel > 1:
-        raise KvcalcError("llamacpp: it splits a model by layers, not by heads", "leave --tp out")
     type_k, type_v = (workload.dtype_of(role) for role in "kv")
     flash = bool(chosen["flash_attn"])
     owners = [kind for kind in kinds if isinstance(kind, Recurrent) or not kind.shares]
@@ -120,14 +121,31 @@ def cells_of(kind: Kind, chosen: Settings, *, windowed: bool) -> Quantity:
     return Quantity("cells of all sequences", "sequences*cells", {"sequences": numbers["sequences"], "cells": cells})
 
 
-def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
+def ranks(workload: Workload) -> Ranks:
+    """It splits a model by layers alone. Raises KvcalcError for every other way."""
+    if workload.tensor_parallel > 1:
+        raise KvcalcError("llamacpp: it splits a model by layers, not by heads", f"--pp {workload.tensor_parallel}")
+    has_only("llamacpp", workload, ("pp",), "it splits a model by layers: --pp")
+    return alike(1, workload.pipeline_parallel)
+
+
+def stages(layers: int, devices: int) -> list[int]:
+    """Layers on each of several devices of one size; lm_head counts as a layer, and stands on the last."""
+    on = [at * devices // (layers + 1) for at in range(layers)]
+    return [on.count(device) for device in range(devices)]
+
+
+def reserve(spec: ModelSpec, workload: Workload, stage: Stage = WHOLE) -> Reserve:
     """Everything is allocated at the start, and held."""
     chosen = settings(workload)
     kinds = layers_of(spec, "llamacpp")
     windowed = honours(kinds, chosen)
     reaches = {branch.label: branch.reach for _, branch in spec.branches(owners=True)}
     parts, steps, rounding = [], [], []
-    for kind, row in rows_of(kinds, workload, chosen):
+    for whole, row in rows_of(kinds, workload, chosen):
+        (kind,) = on_stage([whole], stage) or (None,)
+        if kind is None:
+            continue
         needed, admitted = ONE, ONE
         if isinstance(kind, Rows):
             sequences = int(chosen["n_seq_max"]) or Quantity("sequences", "B")
@@ -180,10 +198,10 @@ def _mattered(kinds: Sequence[Kind], chosen: Settings, windowed: bool) -> tuple[
     return told(chosen, *names)
 
 
-def pool(spec: ModelSpec, workload: Workload, budget_bytes: int) -> Pool:
+def pool(spec: ModelSpec, workload: Workload, budget_bytes: int, stage: Stage = WHOLE) -> Pool:
     """The whole is allocated or it is not: what fits is one context of n_ctx cells."""
     scope = {"n": workload.context_tokens, "B": workload.batch}
-    reserved = reserve(spec, workload).reserved.evaluate(scope)
+    reserved = reserve(spec, workload, stage).reserved.evaluate(scope)
     fits = reserved <= budget_bytes
     return Pool(fits, None, -(-workload.context_tokens // CELLS) * CELLS if fits else 0, None)
 
@@ -197,4 +215,7 @@ ENGINE = Engine(
     options=OPTIONS,
     reserve=reserve,
     pool=pool,
+    ranks=ranks,
+    stages=stages,
+    spread="pipeline_parallel",
 )

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from kvcalc.attention.reach import kept
 from kvcalc.engines import Engine, Option, Pool, Reserve, Taking
 from kvcalc.engines.layers import CHUNK, WINDOW, Rows, Vector, layers_of, waiting
+from kvcalc.engines.ranks import WHOLE
 from kvcalc.engines.settings import settings, told
-from kvcalc.engines.sglang_slots import EVICTION_INTERVAL, ratio_of, slots_of
-from kvcalc.engines.waste import EVERY, ONE, Step, waste
+from kvcalc.engines.sglang_slots import EVICTION_INTERVAL, ranks, ratio_of, slots_of, stages
+from kvcalc.engines.waste import EVERY, ONE, Step, of_a_rank, waste
 from kvcalc.quantity import Part, Quantity, Total
 
 if TYPE_CHECKING:
     from kvcalc.engines import Settings
+    from kvcalc.engines.ranks import Stage
     from kvcalc.engines.sglang_slots import Cell, Slots
     from kvcalc.model import ModelSpec
     from kvcalc.quantity import Symbols
@@ -33,6 +35,7 @@ OPTIONS = {
     "hybrid_swa": Option("auto", "a pool for windows; auto: as SGLang's list has it", ("auto", "on", "off")),
     "swa_full_tokens_ratio": Option("auto", "a window's tokens to those of full layers; auto: 0.8, or the model's own"),
     "mamba_full_memory_ratio": Option("0.9", "memory of states to that of tokens"),
+    "enable_dp_attention": Option(False, "--dp divides the ranks of --tp, for attention alone; off: replicas"),
     "disable_radix_cache": Option(False, "no prefix cache: a request pins one slot of states, not three"),
     "chunked_prefill_size": Option(0, "tokens of a step of prefill, for which fit sets memory aside; 0: by the memory"),
     "cuda_graph_max_bs": Option(0, "sequences that graphs are captured for, likewise; 0: by the memory"),
@@ -42,16 +45,17 @@ LEAST_REQUESTS, MOST_REQUESTS = 2048, 4096  # request slots, where nobody says h
 SPARE_RINGS = 3  # beside those of requests: one slot more, and a ring and a row rounded up to one
 
 
-def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
+def reserve(spec: ModelSpec, workload: Workload, stage: Stage = WHOLE) -> Reserve:
     """Bytes of the pool that a batch of requests of n tokens takes, and what of windows they hold while they decode."""
     chosen = settings(workload)
-    slots = slots_of(layers_of(spec, "sglang"), spec.architecture, workload, chosen, spec.state_dtype)
+    slots = slots_of(layers_of(spec, "sglang"), spec.architecture, workload, chosen, spec.state_dtype, stage)
     reaches = {branch.label.removesuffix(" shared"): branch.reach for _, branch in spec.branches()}
-    full = Quantity("tokens of whole pages", "ceil_div(n, page_size)*page_size", {"page_size": slots.page}, SOURCE)
+    shared, every = _pages(slots, 1), _pages(slots, slots.sequence)
     reserved, held, steps, fractions = [], [], [], []
     for cell in slots.cells:
         needed = waiting(*cell.waits) if cell.waits else kept(reaches[cell.label])
         row, whole = (cell.each or one for one in (cell.row, cell.whole_row))
+        full, sharing = (every, 1) if cell.all_tokens else (shared, slots.sequence)
         if cell.span:
             tokens, slot = _share(EVERY, cell, slots), _share(full, cell, slots)
             reserved.append(_windows(cell, slots, full))
@@ -66,7 +70,9 @@ def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
             inner = {**inner, "layers": cell.layers}
             name = f"all {cell.layers} {cell.label} layers"
             fractions.append(Part(1, name, Quantity("", "times*bytes - B*layers*row*slots", inner)))
-        steps.append(Step(cell.layers, cell.label, whole, row, needed, tokens, slot))
+        ours = of_a_rank(needed, sharing)
+        tokens = of_a_rank(tokens, sharing)
+        steps.append(Step(cell.layers, cell.label, whole, row, ours, tokens, slot, needed))
     for cell in slots.states:
         one = Quantity("states", "1", {}, SOURCE_STATE)
         numbers: Symbols = {"row": cell.row, "slots": one}
@@ -91,8 +97,17 @@ def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
         "swa_full_tokens_ratio": f"{above / below:g}",
     }
     padding = Total("padding", tuple(fractions)) if fractions else None
-    wasted = waste(steps, workload.tensor_parallel, padding)
+    wasted = waste(steps, ranks(workload).attention, padding)
     return Reserve(Total("", tuple(reserved)), Total("", tuple(held)), wasted, told(settled, *names))
+
+
+def _pages(slots: Slots, of: int) -> Quantity:
+    """Tokens of a request in whole pages, on one of the ranks that share them, or on so many of these together."""
+    numbers: Symbols = {"page_size": slots.page}
+    if slots.sequence == 1:
+        return Quantity("tokens of whole pages", "ceil_div(n, page_size)*page_size", numbers, SOURCE)
+    formula = "ceil_div(n, cp*page_size)*page_size" + ("*cp" if of > 1 else "")
+    return Quantity("tokens of whole pages", formula, {**numbers, "cp": slots.sequence}, SOURCE)
 
 
 def _rows(tokens: Quantity, cell: Cell) -> Quantity:
@@ -140,14 +155,15 @@ def _part(cell: Cell, tokens: Quantity) -> Part:
     return Part(cell.layers, f"{cell.label} layer", Quantity("", formula, numbers))
 
 
-def pool(spec: ModelSpec, workload: Workload, budget_bytes: int) -> Pool:
+def pool(spec: ModelSpec, workload: Workload, budget_bytes: int, stage: Stage = WHOLE) -> Pool:
     """Tokens that a budget holds. SGLang tells no concurrency: it takes requests as they fit, and takes them back."""
     chosen = settings(workload)
-    slots = slots_of(layers_of(spec, "sglang"), spec.architecture, workload, chosen, spec.state_dtype)
+    slots = slots_of(layers_of(spec, "sglang"), spec.architecture, workload, chosen, spec.state_dtype, stage)
     context = spec.max_position_embeddings or workload.context_tokens
     tokens, windows = pool_of(slots, chosen, budget_bytes, context)
     states = state_slots(slots, chosen, budget_bytes)
-    takes = -(-workload.context_tokens // slots.page) * slots.page
+    tokens *= slots.sequence
+    takes = _whole(workload.context_tokens, slots.page * slots.sequence)
     batch = workload.batch
     fits = not slots.cells or batch * takes <= tokens
     for cell in slots.cells:
@@ -210,6 +226,8 @@ def taking(spec: ModelSpec, workload: Workload, memory_bytes: int) -> Taking:
         int(chosen["chunked_prefill_size"]),
         int(chosen["cuda_graph_max_bs"]),
         latent=latent,
+        stages=workload.pipeline_parallel,
+        groups=workload.data_parallel if chosen["enable_dp_attention"] else 1,
     )
     return Taking(share, "mem_fraction_static of SGLang 0.5.23, arg_groups/memory_hook.py handle_gpu_memory_settings")
 
@@ -224,4 +242,6 @@ ENGINE = Engine(
     reserve=reserve,
     pool=pool,
     taking=taking,
+    ranks=ranks,
+    stages=stages,
 )

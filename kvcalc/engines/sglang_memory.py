@@ -33,21 +33,37 @@ CLASSES = (
 )
 MIB = 1 << 20
 STATIC_MIB, TOKEN_MIB, LEAST_TOKENS = 512, (3, 2), 2048
+GROUP_MIB, MANY_MIB, MANY = (3, 1), (3, 2), 300  # of graphs with attention data parallelism
 SEQUENCE_MIB, PREFILL_GRAPH_MIB, LATENT_GRAPHS_MIB = 2, 8, 1536
 LATENT_GRAPH_TOKENS = 8192
 LARGE_MIB, LARGE_LEAST_MIB = 60 * 1024, 10 * 1024
 CAPTURED = ((4, 33, 4), (48, 257, 16), (288, 513, 32), (576, 1025, 64), (1280, 4097, 256))  # ranges of graphs' tokens
 
 
-def fraction_of(memory_bytes: int, tp: int, chunk: int = 0, sequences: int = 0, *, latent: bool = False) -> Fraction:
-    """The share, to three decimals. `latent`: a model of latents, whose graphs of prefill take more."""
+def fraction_of(
+    memory_bytes: int,
+    tp: int,
+    chunk: int = 0,
+    sequences: int = 0,
+    *,
+    latent: bool = False,
+    stages: int = 1,
+    groups: int = 1,
+) -> Fraction:
+    """The share, to three decimals. `latent`: a model of latents, whose graphs of prefill take more.
+
+    `groups` of attention that divide the batch; that they divide a step's tokens too is not counted.
+    """
     from fractions import Fraction
 
     memory = Fraction(memory_bytes, MIB)
     found = next(one for one in CLASSES if memory < one.below * 1024)
     tokens = chunk or found.chunk
-    aside = STATIC_MIB + Fraction(*TOKEN_MIB) * max(tokens, LEAST_TOKENS) + Fraction(tp, 8) * 1024
-    aside += SEQUENCE_MIB * (sequences or (found.few if tp < 4 else found.many))
+    aside = STATIC_MIB + Fraction(*TOKEN_MIB) * max(tokens, LEAST_TOKENS) + Fraction(tp * stages, 8) * 1024
+    graphed = sequences or (found.few if tp < 4 else found.many)
+    aside += SEQUENCE_MIB * graphed
+    if groups > 1:
+        aside += graphed * groups * (Fraction(*GROUP_MIB) + (Fraction(*MANY_MIB) if graphed > MANY else 0))
     aside += LATENT_GRAPHS_MIB if latent else PREFILL_GRAPH_MIB * graphs(tokens)
     if memory > LARGE_MIB:
         aside = max(aside, Fraction(LARGE_LEAST_MIB))

@@ -2,7 +2,9 @@
 
 Sources: srt/model_executor/pool_configurator.py (_compute_cell_size, HybridSWAPoolConfigurator, DSV4PoolConfigurator),
 srt/mem_cache/deepseek_v4_memory_pool.py (pages and rings of compressed rows), srt/configs/mamba_utils.py (states),
-srt/configs/model_config.py get_num_kv_heads. Which models' windows are honoured: sglang_models.json.
+srt/configs/model_config.py get_num_kv_heads, srt/runtime_context.py derive_attn_tp_size, arg_groups/parallel_hook.py
+and srt/distributed/utils.py get_pp_indices (ranks and stages; read, not run). Which models' windows are honoured:
+sglang_models.json.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.engines.layers import CHUNK, CROSS, WINDOW, KvHeads, Recurrent, Rows, Vector, refuse
+from kvcalc.engines.ranks import WHOLE, alike, even_stages, on_stage, sizes
+from kvcalc.engines.settings import settings
 from kvcalc.engines.vllm_pages import model_bytes, rank_heads
 from kvcalc.errors import KvcalcError
 from kvcalc.tuples import NamedTuple
@@ -20,12 +24,14 @@ if TYPE_CHECKING:
 
     from kvcalc.engines import Settings
     from kvcalc.engines.layers import Kind
+    from kvcalc.engines.ranks import Ranks, Stage
     from kvcalc.workload import Workload
 
 STATES = ("mamba2", "gated_deltanet", "kda", "short_conv")
 INDEXED_PAGE = 64
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 F32 = 4
+NO_CP = "leave --cp out"
 EVICTION_INTERVAL = 128  # SGLANG_SWA_EVICTION_INTERVAL: tokens that gather before a window's oldest are freed
 # Compressed rows, of DeepSeek-V4: the layout of FlashMLA.
 ROWS_PAGE = 256
@@ -41,6 +47,7 @@ class Cell(NamedTuple):
     """Like layers: bytes of `per` tokens on a rank and on all of them, `rows` rows as the model has them.
 
     `span`: in the pool of windows, so wide. `waits`: a ring of what becomes rows, of so many tokens and series.
+    `all_tokens`: each of the ranks that share a sequence has all its tokens.
     """
 
     layers: int
@@ -52,16 +59,21 @@ class Cell(NamedTuple):
     rows: int = 1
     each: int = 0
     waits: tuple[int, int] | None = None
+    all_tokens: bool = False
 
 
 class Slots(NamedTuple):
-    """What SGLang makes of a model: cells, what a request keeps (states, rings), its page, and a window's share."""
+    """What SGLang makes of a model: cells, what a request keeps (states, rings), its page, and a window's share.
+
+    `sequence` ranks share the tokens of each request.
+    """
 
     cells: tuple[Cell, ...]
     states: tuple[Cell, ...]
     rings: tuple[Cell, ...]
     page: int
     ratio: tuple[int, int]
+    sequence: int = 1
 
     @property
     def state_bytes(self) -> int:
@@ -84,43 +96,82 @@ class Slots(NamedTuple):
 
         share = Fraction(*self.ratio)
         return sum(
-            (Fraction(cell.layers * cell.row, cell.per) * (share if cell.span else 1) for cell in self.cells),
+            (
+                Fraction(cell.layers * cell.row * (self.sequence if cell.all_tokens else 1), cell.per)
+                * (share if cell.span else 1)
+                for cell in self.cells
+            ),
             Fraction(0),
         )
 
 
+def ranks(workload: Workload) -> Ranks:
+    """Replicas, or with enable_dp_attention groups of the --tp ranks that divide the batch; --cp ranks are of a group.
+
+    Raises KvcalcError where one does not divide the other.
+    """
+    tp, pp, dp, ep, cp = sizes(workload)
+    within = dp if settings(workload)["enable_dp_attention"] else 1
+    if tp % within:
+        raise KvcalcError(f"sglang: --dp {dp} does not divide --tp {tp}, whose ranks enable_dp_attention divides")
+    if tp // within % cp:
+        raise KvcalcError(f"sglang: --cp {cp} does not divide the {tp // within} ranks that share attention", NO_CP)
+    if tp % ep:
+        raise KvcalcError(f"sglang: --ep {ep} does not divide --tp {tp}", f"--ep {tp}, or a divisor of it")
+    each = alike(tp, pp, dp, cp, devices=tp * pp * dp // within)
+    return each._replace(attention=tp // within, embedding=tp // within, expert_groups=ep, expert_split=tp // ep)
+
+
+def stages(layers: int, number: int) -> list[int]:
+    """Layers of each stage; the last ones have one more."""
+    return even_stages(layers, number)[::-1]
+
+
 def slots_of(
-    kinds: Sequence[Kind], architecture: str, workload: Workload, chosen: Settings, state_dtype: str = ""
+    kinds: Sequence[Kind],
+    architecture: str,
+    workload: Workload,
+    chosen: Settings,
+    state_dtype: str = "",
+    stage: Stage = WHOLE,
 ) -> Slots:
-    """The slots of layers. Raises KvcalcError for layers that SGLang has another way with, or none that is known."""
+    """The slots of a stage's layers.
+
+    Raises KvcalcError for layers that SGLang has another way with, or none that is known.
+    """
     if workload.dtype_k or workload.dtype_v:
         raise KvcalcError("sglang: K and V are stored alike: --dtype-k and --dtype-v are not its", "--dtype, for both")
     if workload.dtype not in BYTES:
         raise KvcalcError(f"sglang: it has no cache of {workload.dtype}", f"--dtype: one of {', '.join(BYTES)}")
     ratio = _ratio(kinds, architecture, chosen)
+    spread, each = ranks(workload), BYTES[workload.dtype]
     if any(isinstance(kind, Rows) for kind in kinds):
+        if spread.sequence > 1 or spread.stages > 1:
+            refuse("sglang under --pp or --cp", next(kind.label for kind in kinds if isinstance(kind, Rows)))
         return _rows_slots(kinds, chosen, ratio)
-    tp, each = workload.tensor_parallel, BYTES[workload.dtype]
+    tp = spread.attention // spread.sequence
     indexed = any(isinstance(kind, Vector) and kind.role == "key" for kind in kinds)
     honoured = honours(kinds, architecture, chosen)
     cells, states = [], []
-    for kind in kinds:
+    for kind in on_stage(kinds, stage):
         if isinstance(kind, KvHeads):
             if kind.kind == CROSS:
                 refuse("sglang", kind.label)
             row, whole = (h * (kind.d_k + kind.d_v) * each for h in (rank_heads(kind, tp), kind.kv_heads))
             span = kind.span if honoured and kind.kind in (WINDOW, CHUNK) else 0
+            if span and spread.sequence > 1:
+                raise KvcalcError(f"sglang: a pool of windows, as of {kind.label}, is not shared by --cp", NO_CP)
             cells.append(Cell(kind.layers, kind.label, row, whole, span))
         elif isinstance(kind, Vector):
             row = kind.elements * each if kind.role == "latent" else kind.elements + F32 * -(-kind.elements // 128)
             if indexed and kind.role == "latent" and each == 1:
                 plain = kind.elements - kind.rope
                 row = plain + F32 * -(-plain // 128) + 2 * kind.rope
-            cells.append(Cell(kind.layers, kind.label, row, row))
+            cells.append(Cell(kind.layers, kind.label, row, row, all_tokens=kind.role == "key"))
         elif isinstance(kind, Recurrent):
             states.append(_state(kind, workload, state_dtype, alone=len(kinds) == 1))
     page = int(chosen["page_size"]) or (INDEXED_PAGE if indexed else 1)
-    return Slots(tuple(cells), tuple(states), (), page, ratio)
+    return Slots(tuple(cells), tuple(states), (), page, ratio, spread.sequence)
 
 
 def _rows_slots(kinds: Sequence[Kind], chosen: Settings, ratio: tuple[int, int]) -> Slots:
@@ -205,7 +256,7 @@ def _state(kind: Recurrent, workload: Workload, state_dtype: str, *, alone: bool
     """
     if kind.kind not in STATES and not (kind.kind == "mamba1" and alone):
         refuse("sglang", kind.label)
-    tp, own = workload.tensor_parallel, workload.state_dtype or state_dtype or "fp32"
+    tp, own = ranks(workload).attention, workload.state_dtype or state_dtype or "fp32"
     each = {"fp32": 4, "bf16": 2, "fp16": 2}.get(own)
     if each is None:
         raise KvcalcError(f"sglang: it keeps no state of {own}", "--state-dtype fp32, bf16 or fp16")

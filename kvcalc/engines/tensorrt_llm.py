@@ -1,7 +1,8 @@
 """TensorRT-LLM, by reading only: blocks of 32 tokens of every layer, windows or not.
 
 Nothing of it was run. Read: tensorrt_llm/_torch/pyexecutor/resource_manager.py of 001541ba
-(get_cache_bytes_per_token, calculate_max_num_blocks), mamba_cache_manager/common.py of 28295084 (states).
+(get_cache_bytes_per_token, calculate_max_num_blocks), mamba_cache_manager/common.py of 28295084 (states), mapping.py of
+05ebebb2 (pp_layers, ep_experts).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from kvcalc.attention.reach import kept
 from kvcalc.engines import Engine, Option, Pool, Reserve, Taking
 from kvcalc.engines.layers import CHUNK, CROSS, WINDOW, KvHeads, Recurrent, Rows, Vector, layers_of, refuse
+from kvcalc.engines.ranks import WHOLE, alike, has_only, on_stage, sizes
 from kvcalc.engines.settings import settings, told
 from kvcalc.engines.vllm_pages import model_bytes
 from kvcalc.engines.waste import EVERY, ONE, Step, waste
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvcalc.engines.layers import Kind
+    from kvcalc.engines.ranks import Ranks, Stage
     from kvcalc.model import ModelSpec
     from kvcalc.workload import Workload
 
@@ -38,7 +41,7 @@ def rows_of(kinds: Sequence[Kind], workload: Workload, state_dtype: str = "") ->
         raise KvcalcError("tensorrt-llm: K and V are stored alike", "--dtype, for both")
     if workload.dtype not in BYTES:
         raise KvcalcError(f"tensorrt-llm: its cache of {workload.dtype} is not modelled", f"one of {', '.join(BYTES)}")
-    tp, each = workload.tensor_parallel, BYTES[workload.dtype]
+    tp, each = ranks(workload).attention, BYTES[workload.dtype]
     found: list[tuple[Kind, int, int]] = []
     for kind in kinds:
         if isinstance(kind, Recurrent):
@@ -68,13 +71,32 @@ def rows_of(kinds: Sequence[Kind], workload: Workload, state_dtype: str = "") ->
     return found
 
 
-def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
+def ranks(workload: Workload) -> Ranks:
+    """Ranks of a Mapping. Attention data parallelism is over all tp ranks: each has whole attention, and its batch.
+
+    Raises KvcalcError for a mapping that it has not, or that is not modelled.
+    """
+    tp, pp, dp, ep, _ = sizes(workload)
+    has_only("tensorrt-llm", workload, ("tp", "pp", "dp", "ep"), "how it splits a cache by cp_size is not modelled")
+    if dp not in (1, tp):
+        message = (
+            f"tensorrt-llm: attention is divided over all {tp} ranks of --tp, or the batch is: --dp {dp} is neither"
+        )
+        raise KvcalcError(message, f"--dp {tp}, for enable_attention_dp, or leave --dp out")
+    if tp % ep:
+        raise KvcalcError(f"tensorrt-llm: --ep {ep} does not divide --tp {tp}", "moe_tp_size x moe_ep_size is tp_size")
+    each = alike(tp // dp, pp, dp, devices=tp * pp)
+    return each._replace(expert_groups=ep, expert_split=tp // ep)
+
+
+def reserve(spec: ModelSpec, workload: Workload, stage: Stage = WHOLE) -> Reserve:
     """Blocks of n tokens in every layer; windows only shorten them where max_attention_window is set."""
     chosen = settings(workload)
     block = int(chosen["tokens_per_block"])
     reaches = {branch.label: branch.reach for _, branch in spec.branches(owners=True)}
     parts, steps = [], []
-    for kind, row, whole in rows_of(layers_of(spec, "tensorrt-llm"), workload, spec.state_dtype):
+    kinds = on_stage(layers_of(spec, "tensorrt-llm"), stage)
+    for kind, row, whole in rows_of(kinds, workload, spec.state_dtype):
         if isinstance(kind, Recurrent):
             one = Quantity("states", "1", {}, SOURCE_STATE)
             step = Step(kind.layers, kind.label, whole, row, ONE, ONE, one)
@@ -91,13 +113,13 @@ def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
             Part(step.layers, f"{step.label} layer", Quantity("", "B*row*slots", {"row": row, "slots": step.rounded}))
         )
     reserved = Total("", tuple(parts))
-    return Reserve(reserved, reserved, waste(steps, workload.tensor_parallel), told(chosen, "tokens_per_block"))
+    return Reserve(reserved, reserved, waste(steps, ranks(workload).attention), told(chosen, "tokens_per_block"))
 
 
-def pool(spec: ModelSpec, workload: Workload, budget_bytes: int) -> Pool:
+def pool(spec: ModelSpec, workload: Workload, budget_bytes: int, stage: Stage = WHOLE) -> Pool:
     """Tokens of whole blocks that a budget holds; the budget is what is left of free_gpu_memory_fraction."""
     block = int(settings(workload)["tokens_per_block"])
-    rows = rows_of(layers_of(spec, "tensorrt-llm"), workload, spec.state_dtype)
+    rows = rows_of(on_stage(layers_of(spec, "tensorrt-llm"), stage), workload, spec.state_dtype)
     of_token = sum(kind.layers * row for kind, row, _ in rows if not isinstance(kind, Recurrent))
     states = sum(kind.layers * row for kind, row, _ in rows if isinstance(kind, Recurrent))
     rest = budget_bytes - states * (workload.batch + 1 if states else 0)
@@ -125,4 +147,5 @@ ENGINE = Engine(
     by_reading=True,
     pool=pool,
     taking=taking,
+    ranks=ranks,
 )

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import between, kept
 from kvcalc.engines import Engine, Option, Reserve
+from kvcalc.engines.ranks import WHOLE, alike, sizes
 from kvcalc.engines.settings import settings, told
 from kvcalc.errors import KvcalcError
 from kvcalc.quantity import Quantity
 
 if TYPE_CHECKING:
     from kvcalc.attention.reach import Reach
+    from kvcalc.engines.ranks import Ranks, Stage
     from kvcalc.model import ModelSpec
     from kvcalc.workload import Workload
 
@@ -33,13 +35,19 @@ def allocated(reach: Reach, n: str = "n") -> Quantity:
     return needed._replace(name="tokens allocated", formula=formula, source=SOURCE)
 
 
-def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
+def ranks(workload: Workload) -> Ranks:
+    """One device. Raises KvcalcError for more."""
+    if max(sizes(workload)) > 1:
+        hint = "leave --tp, --pp, --dp, --ep and --cp out"
+        raise KvcalcError("transformers: how it spreads a cache over devices is not modelled", hint)
+    return alike(1)
+
+
+def reserve(spec: ModelSpec, workload: Workload, _: Stage = WHOLE) -> Reserve:
     """A static cache is allocated for n tokens; a dynamic one is what it holds."""
     from kvcalc.storage import cache_bytes
 
     chosen = settings(workload)
-    if workload.tensor_parallel > 1:
-        raise KvcalcError("transformers: how it spreads a cache over devices is not modelled", "leave --tp out")
     if chosen["cache"] == "dynamic":
         own = Quantity("", "cache_bytes")
         return Reserve(own, own, None, told(chosen, "cache"))
@@ -55,4 +63,5 @@ ENGINE = Engine(
     versions=("5.23.0",),
     options=OPTIONS,
     reserve=reserve,
+    ranks=ranks,
 )

@@ -2,7 +2,8 @@
 
 Sources: vllm/v1/kv_cache_interface.py max_memory_usage_bytes (blocks a request may claim), v1/core/
 single_type_kv_cache_manager.py (what decode holds), v1/core/kv_cache_utils.py get_max_concurrency_for_kv_cache_config
-and the check of memory (the pool), config/vllm.py max_in_flight_tokens, engine/arg_utils.py get_batch_defaults.
+and the check of memory (the pool), config/vllm.py max_in_flight_tokens, engine/arg_utils.py get_batch_defaults,
+distributed/utils.py get_pp_indices, model_executor/layers/fused_moe/config.py FusedMoEParallelConfig.make.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ from typing import TYPE_CHECKING
 from kvcalc.attention.reach import kept
 from kvcalc.engines import Engine, Option, Pool, Reserve, Taking
 from kvcalc.engines.layers import CHUNK, CROSS, WINDOW, waiting
+from kvcalc.engines.ranks import WHOLE, alike, sizes
 from kvcalc.engines.settings import settings, told, version_of
 from kvcalc.engines.vllm_pages import KV_CACHE_DTYPES
 from kvcalc.engines.vllm_plan import OLD, STATE, Plan, Spec, bucket_of, plan
-from kvcalc.engines.waste import EVERY, ONE, Step, waste
+from kvcalc.engines.waste import EVERY, ONE, Step, of_a_rank, waste
+from kvcalc.errors import KvcalcError
 from kvcalc.quantity import Part, Quantity, Total
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.engines import Settings
+    from kvcalc.engines.ranks import Ranks, Stage
     from kvcalc.hardware.accelerator import Accelerator
     from kvcalc.model import ModelSpec
     from kvcalc.quantity import Node
@@ -41,7 +45,6 @@ OPTIONS = {
     "disable_hybrid_kv_cache_manager": Option(False, "windows keep every token"),
     "kv_cache_dtype": Option("auto", "layout of the cache; auto: of --dtype", KV_CACHE_DTYPES),
     "num_speculative_tokens": Option(0, "drafted tokens, for which states keep blocks"),
-    "decode_context_parallel_size": Option(1, "ranks that share a request's tokens", least=1),
 }
 BATCHED = {  # by class of GPU, for the server and for LLM(): get_batch_defaults
     "h100": (8192, 16384),
@@ -80,8 +83,8 @@ def taking(_: ModelSpec, workload: Workload, __: int) -> Taking:
 
 
 def in_flight_tokens(chosen: Settings, version: str) -> int:
-    """Tokens that may be computed before a window's oldest blocks are free: two steps with async scheduling."""
-    steps = 2 if version not in OLD and chosen["async_scheduling"] else 1
+    """Tokens that may be computed before a window's oldest blocks are free: a step of each stage, one more if async."""
+    steps = 1 if version in OLD else int(chosen.get("pp", 1)) + bool(chosen["async_scheduling"])
     return steps * batched_tokens(chosen)
 
 
@@ -103,9 +106,9 @@ def blocks_of(spec: Spec, chosen: Settings, version: str) -> Quantity:
         return Quantity("blocks", "ceil_div(max(batched, n_enc), block_size)", whole, source)
     if spec.form == STATE:
         return Quantity("blocks", str(spec.blocks), {}, source)
-    ranks = int(chosen["decode_context_parallel_size"])
-    if ranks > 1:
-        return Quantity("blocks", "ceil_div(ceil_div(n, ranks), block_size)", {**numbers, "ranks": ranks}, source)
+    shared = int(chosen.get("cp", 1))
+    if shared > 1:
+        return Quantity("blocks", "ceil_div(ceil_div(n, cp), block_size)", {**numbers, "cp": shared}, source)
     return Quantity("blocks", "ceil_div(n, block_size)", numbers, source)
 
 
@@ -122,10 +125,40 @@ def held_blocks_of(spec: Spec, chosen: Settings, version: str) -> Quantity:
     return Quantity("blocks", "1", {}, source) if spec.form == STATE else most
 
 
-def reserve(spec: ModelSpec, workload: Workload) -> Reserve:
+def ranks(workload: Workload) -> Ranks:
+    """Stages of tp ranks, each dp times; experts are shared by all ranks of a stage. --cp ranks are of the tp.
+
+    Raises KvcalcError where vLLM has no such ranks.
+    """
+    tp, pp, dp, ep, cp = sizes(workload)
+    if tp % cp:
+        message = f"vllm: --cp {cp} does not divide --tp {tp}: ranks that share a sequence are of them"
+        raise KvcalcError(message, "decode_context_parallel_size divides tensor_parallel_size")
+    if ep not in (1, tp * dp):
+        message = f"vllm: all {tp * dp} devices of --tp times --dp share whole experts, or none: --ep {ep} is neither"
+        raise KvcalcError(message, f"--ep {tp * dp}, for --enable-expert-parallel, or leave --ep out")
+    each = alike(tp, pp, dp, cp)
+    if ep == 1:
+        return each._replace(expert_split=tp * dp)
+    shared = 1 if tp > 1 and dp > 1 else tp  # use_sequence_parallel_moe: whole on every rank
+    return each._replace(shared_experts=shared, expert_groups=ep, expert_split=1)
+
+
+def stages(layers: int, stages: int) -> list[int]:
+    """Layers of each stage: get_pp_indices gives what is over to the stages before the last, the latest first."""
+    over = layers % stages
+    return [layers // stages + (stages - 1 - over <= at < stages - 1) for at in range(stages)]
+
+
+def _settled(workload: Workload) -> Settings:
+    """Every option, and the sizes that blocks depend on."""
+    return {**settings(workload), "pp": workload.pipeline_parallel, "cp": workload.context_parallel}
+
+
+def reserve(spec: ModelSpec, workload: Workload, stage: Stage = WHOLE) -> Reserve:
     """What `vllm serve` sets aside to admit the batch, and what that holds once it decodes."""
-    chosen, version = settings(workload), version_of("vllm", workload.engine_version)
-    made = plan(spec, workload, chosen, version)
+    chosen, version = _settled(workload), version_of("vllm", workload.engine_version)
+    made = plan(spec, workload, chosen, version, stage)
     return Reserve(
         _of_groups(made, chosen, version, held=False),
         _of_groups(made, chosen, version, held=True),
@@ -164,7 +197,8 @@ def _waste(spec: ModelSpec, workload: Workload, made: Plan, chosen: Settings, ve
             spare = Quantity("states", str(one.blocks))
             steps.append(Step(one.layers, one.label, one.whole_row, one.row, ONE, ONE, spare))
             continue
-        needed = waiting(one.rate, one.series) if one.series else kept(reaches[one.label])
+        of_all = waiting(one.rate, one.series) if one.series else kept(reaches[one.label])
+        needed = of_a_rank(of_all, workload.context_parallel)
         whole = EVERY if reaches[one.label].kind in (WINDOW, CHUNK) else needed  # a window that is kept whole
         admitted = {
             WINDOW: Quantity("window in flight", "min(W - 1 + in_flight, n)", blocks.symbols),
@@ -172,7 +206,7 @@ def _waste(spec: ModelSpec, workload: Workload, made: Plan, chosen: Settings, ve
             CROSS: Quantity("encoder's room", "max(batched, n_enc)", blocks.symbols),
         }.get(one.form, whole)
         rounded = Quantity("tokens", "blocks*block_size", {"blocks": blocks, "block_size": one.rows})
-        steps.append(Step(one.layers, one.label, one.whole_row, one.row, needed, admitted, rounded))
+        steps.append(Step(one.layers, one.label, one.whole_row, one.row, needed, admitted, rounded, of_all))
     return waste(steps, workload.tensor_parallel, _padding(made, chosen, version))
 
 
@@ -208,10 +242,10 @@ def _mattered(made: Plan, chosen: Settings, version: str) -> tuple[str, ...]:
     return told(settled, *names)
 
 
-def pool(spec: ModelSpec, workload: Workload, budget_bytes: int) -> Pool:
+def pool(spec: ModelSpec, workload: Workload, budget_bytes: int, stage: Stage = WHOLE) -> Pool:
     """What a budget becomes, as this version logs it and checks it at its start."""
-    chosen, version = settings(workload), version_of("vllm", workload.engine_version)
-    made = plan(spec, workload, chosen, version)
+    chosen, version = _settled(workload), version_of("vllm", workload.engine_version)
+    made = plan(spec, workload, chosen, version, stage)
     tokens = workload.context_tokens
     encoder = spec.encoder_tokens if workload.encoder_tokens is None else workload.encoder_tokens
     scope = {"n": tokens, "B": 1, "encoder_tokens": tokens if encoder is None else encoder}
@@ -226,7 +260,7 @@ def pool_of(
     blocks = budget_bytes // made.bytes_per_block
     concurrency = blocks / sum(each)
     if version in OLD:
-        size = blocks // len(made.groups) * min(group.spec.block for group in made.groups)
+        size = blocks // len(made.groups) * min(group.spec.block for group in made.groups) * int(chosen.get("cp", 1))
         return Pool(startup_bytes(made, chosen, version, scope) <= budget_bytes, blocks, size, concurrency)
     fits = batch * sum(each) * made.bytes_per_block <= budget_bytes - made.bytes_per_block
     return Pool(fits, blocks, int(concurrency * scope["n"]), concurrency)
@@ -248,4 +282,6 @@ ENGINE = Engine(
     pool=pool,
     taking=taking,
     of_device=of_device,
+    ranks=ranks,
+    stages=stages,
 )

@@ -41,6 +41,8 @@ def packed_plan(kinds: Sequence[Kind], workload: Workload, chosen: Settings, ver
         raise KvcalcError("vllm: K and V are stored alike: --dtype-k and --dtype-v are not its", "--dtype, for both")
     if chosen["disable_hybrid_kv_cache_manager"]:
         refuse("vllm with disable_hybrid_kv_cache_manager", kinds[0].label)
+    if workload.pipeline_parallel > 1 or workload.context_parallel > 1:
+        refuse("vllm under --pp or --cp", next(kind.label for kind in kinds if isinstance(kind, Rows)))
     block = int(chosen["block_size"]) or BLOCK
     if block % BLOCK:
         raise KvcalcError(f"vllm: a block_size of {block} is no multiple of {BLOCK}, which its kernels here take")

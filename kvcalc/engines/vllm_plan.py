@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines import vllm_pages as pages
 from kvcalc.engines.layers import CHUNK, CROSS, FULL, WINDOW, KvHeads, Recurrent, Rows, Vector, layers_of, refuse
+from kvcalc.engines.ranks import WHOLE, of_stage
 from kvcalc.errors import KvcalcError
 from kvcalc.tuples import NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from kvcalc.engines import Settings
     from kvcalc.engines.layers import Kind
+    from kvcalc.engines.ranks import Stage
     from kvcalc.model import ModelSpec
     from kvcalc.workload import Workload
 
@@ -33,6 +35,7 @@ class Spec(NamedTuple):
 
     A state is one row, and takes `blocks` pages whatever the length; its `checkpoint` every so many tokens, 0: none.
     `whole_row`: of all ranks together. `rate` tokens to a row; `series`: a ring of what waits to become such rows.
+    `at`: where the layers stand.
     """
 
     layers: int
@@ -48,6 +51,7 @@ class Spec(NamedTuple):
     latent: bool = False
     rate: int = 1
     series: int = 0
+    at: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -60,6 +64,7 @@ class Group(NamedTuple):
 
     spec: Spec
     layers: int
+    at: tuple[int, ...] = ()
 
 
 class Plan(NamedTuple):
@@ -71,9 +76,27 @@ class Plan(NamedTuple):
     bytes_per_block: int
 
 
-def plan(spec: ModelSpec, workload: Workload, chosen: Settings, version: str) -> Plan:
-    """The groups of a model. Raises KvcalcError where this version's way with one of its layers is not known."""
-    return plan_of(layers_of(spec, "vllm"), workload, chosen, version, spec.state_dtype)
+def plan(spec: ModelSpec, workload: Workload, chosen: Settings, version: str, stage: Stage = WHOLE) -> Plan:
+    """The groups of a model, as far as they stand on a stage.
+
+    Raises KvcalcError where this version's way with one of its layers is not known.
+    """
+    return projected(plan_of(layers_of(spec, "vllm"), workload, chosen, version, spec.state_dtype), stage)
+
+
+def projected(made: Plan, stage: Stage) -> Plan:
+    """The plan of a whole model as a stage has it: the same groups and pages, of its own layers."""
+    if stage.whole:
+        return made
+    specs = [one._replace(at=of_stage(one.at, stage)) for one in made.specs]
+    specs = [one._replace(layers=len(one.at)) for one in specs if one.at]
+    groups = [group._replace(at=of_stage(group.at, stage)) for group in made.groups]
+    if len(groups) == 1:
+        bytes_per_block = sum(one.layers * one.page for one in specs)
+    else:
+        bytes_per_block = max(len(group.at) for group in groups) * made.specs[0].page
+    groups = [group._replace(layers=len(group.at)) for group in groups]
+    return Plan(made.block, tuple(specs), tuple(groups), bytes_per_block)
 
 
 def plan_of(kinds: Sequence[Kind], workload: Workload, chosen: Settings, version: str, state_dtype: str = "") -> Plan:
@@ -88,6 +111,8 @@ def plan_of(kinds: Sequence[Kind], workload: Workload, chosen: Settings, version
     vectors = [kind for kind in owners if isinstance(kind, Vector)]
     states = [kind for kind in owners if isinstance(kind, Recurrent)]
     _check(heads, vectors, states, tp, version)
+    if workload.context_parallel > 1:
+        _check_shared(heads, tp, workload.context_parallel)
     dtype = pages.cache_dtype(workload, str(chosen["kv_cache_dtype"]))
     if dtype in pages.LATENTS and heads:
         refuse(f"vllm with kv_cache_dtype={dtype}", heads[0].label)
@@ -104,7 +129,8 @@ def plan_of(kinds: Sequence[Kind], workload: Workload, chosen: Settings, version
             made += _heads(kind, tp, dtype, block, version, windows=hybrid or not some_full)
         elif isinstance(kind, Vector):
             row = pages.vector_bytes(kind, dtype, indexed=indexed, gpu=gpu)
-            made.append(Spec(kind.layers, kind.label, FULL, 0, block, row, block * row, row, latent=True))
+            page = block * row
+            made.append(Spec(kind.layers, kind.label, FULL, 0, block, row, page, row, latent=True, at=kind.at))
     if states:
         made = _with_states(owners, made, states, workload, chosen, state_dtype, kernel, block)
         block = max(one.block for one in made)
@@ -128,6 +154,19 @@ def _check(heads: list[KvHeads], vectors: list[Vector], states: list[Recurrent],
             refuse(f"vllm@{version}", beyond[0])
 
 
+def _check_shared(heads: list[KvHeads], tp: int, cp: int) -> None:
+    """Whether ranks can share a sequence's tokens: those that repeat heads of K and V, all of full reach."""
+    for kind in heads:
+        if kind.kind != FULL:
+            raise KvcalcError(f"vllm: {kind.label} layers have no decode context parallelism", "leave --cp out")
+        if tp <= kind.kv_heads or cp > tp // kind.kv_heads or kind.query_heads // kind.kv_heads % cp:
+            message = (
+                f"vllm: --cp {cp} shares what --tp repeats, and {tp} ranks repeat {kind.kv_heads} heads of K and V"
+            )
+            least = f"at least --tp {cp * kind.kv_heads}, and --cp a divisor of the query heads of one head"
+            raise KvcalcError(f"{message} too seldom", least)
+
+
 def _heads(kind: KvHeads, tp: int, dtype: str, block: int, version: str, *, windows: bool) -> list[Spec]:
     h = pages.rank_heads(kind, tp)
     d_v = kind.d_v
@@ -138,18 +177,19 @@ def _heads(kind: KvHeads, tp: int, dtype: str, block: int, version: str, *, wind
     form = kind.kind if windows or kind.kind == CROSS else FULL
     span = kind.span if form in (WINDOW, CHUNK) else 0
 
-    def made(layers: int, layout: str) -> Spec:
+    def made(layers: int, layout: str, at: tuple[int, ...]) -> Spec:
         row, whole = (count * pages.head_bytes(layout, kind.d_k, d_v) for count in (h, kind.kv_heads))
         like = (h, kind.d_k, d_v, row)
-        return Spec(layers, kind.label, form, span, block, row, block * row, whole, like=like)
+        return Spec(layers, kind.label, form, span, block, row, block * row, whole, like=like, at=at)
 
     if dtype.startswith("turboquant"):
         if kind.kind != FULL:
             refuse(f"vllm with kv_cache_dtype={dtype}", kind.label)
-        ends = min(kind.layers, pages.UNQUANTIZED_ENDS)
-        inner = [made(kind.layers - ends, dtype)] if kind.layers > ends else []
-        return [made(ends, "bf16"), *inner]
-    return [made(kind.layers, dtype)]
+        ends, half = min(kind.layers, pages.UNQUANTIZED_ENDS), pages.UNQUANTIZED_ENDS // 2
+        inside = kind.at[half:-half]
+        inner = [made(kind.layers - ends, dtype, inside)] if kind.layers > ends else []
+        return [made(ends, "bf16", tuple(at for at in kind.at if at not in inside)), *inner]
+    return [made(kind.layers, dtype, kind.at)]
 
 
 def _with_states(
@@ -188,7 +228,7 @@ def _with_states(
         page = block * attending[0].row if attending else size
         blocks = 1 + drafts if not caching else 2 + drafts + (_align(kind) > 0)
         like = (size, kind.recurrent, kind.channels, blocks)  # specs of other shapes are not equal
-        made.append(Spec(kind.layers, kind.label, STATE, 0, block, size, page, whole, blocks, like))
+        made.append(Spec(kind.layers, kind.label, STATE, 0, block, size, page, whole, blocks, like, at=kind.at))
     return made
 
 
@@ -218,7 +258,8 @@ def _grouped(block: int, made: list[Spec], version: str) -> Plan:
     specs = tuple(made)
     if len({(one.form, one.span) for one in specs}) == 1:  # pages of whatever size add up
         layers = sum(one.layers for one in specs)
-        return Plan(block, specs, (Group(specs[0], layers),), sum(one.layers * one.page for one in specs))
+        at = tuple(sorted(at for one in specs for at in one.at))
+        return Plan(block, specs, (Group(specs[0], layers, at),), sum(one.layers * one.page for one in specs))
     largest = max(one.page for one in specs)
     specs = tuple(_of_one_size(one, largest) for one in specs)
     buckets: dict[tuple[object, ...], list[Spec]] = {}
@@ -231,7 +272,8 @@ def _grouped(block: int, made: list[Spec], version: str) -> Plan:
     groups = []
     for bucket, count in zip(buckets.values(), counts, strict=True):
         number = -(-count // size)
-        groups += [Group(bucket[0], len(range(at, count, number))) for at in range(number)]
+        where = tuple(sorted(at for one in bucket for at in one.at))
+        groups += [Group(bucket[0], len(range(at, count, number)), where[at::number]) for at in range(number)]
     return Plan(block, specs, tuple(groups), max(group.layers for group in groups) * largest)
 
 

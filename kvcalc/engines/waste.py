@@ -29,7 +29,7 @@ EVERY = Quantity("window kept whole", "n")
 class Step(NamedTuple):
     """Like layers: bytes of a row over all ranks and on one; rows of a sequence needed, kept, and in whole blocks.
 
-    The name of `kept` says why it is more than what is needed.
+    The name of `kept` says why it is more than what is needed. `of_all`: rows needed where ranks share a sequence's.
     """
 
     layers: int
@@ -39,6 +39,12 @@ class Step(NamedTuple):
     needed: Quantity
     kept: Quantity
     rounded: Quantity
+    of_all: Quantity | None = None
+
+
+def of_a_rank(rows: Quantity, ranks: int) -> Quantity:
+    """Rows of a sequence on one of the ranks that share them."""
+    return rows if ranks == 1 else Quantity("rows of a rank", "ceil_div(rows, cp)", {"rows": rows, "cp": ranks})
 
 
 def waste(steps: Sequence[Step], tp: int, padding: Node | None = None, rounding: Node | None = None) -> Total:
@@ -47,7 +53,11 @@ def waste(steps: Sequence[Step], tp: int, padding: Node | None = None, rounding:
     `rounding` stands for that of the steps where it is the batch's and not a sequence's.
     """
     needed = "B*row*needed"
-    whole = _sum("needed on all ranks", steps, lambda step: (needed, {"row": step.whole_row, "needed": step.needed}))
+    whole = _sum(
+        "needed on all ranks",
+        steps,
+        lambda step: (needed, {"row": step.whole_row, "needed": step.of_all or step.needed}),
+    )
     ideal = Quantity("a rank's share", "ceil_div(whole, tp)", {"whole": whole, "tp": tp})
     ranked = _sum("needed on a rank", steps, lambda step: (needed, {"row": step.row, "needed": step.needed}))
     beyond: dict[str, list[Step]] = {}

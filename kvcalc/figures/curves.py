@@ -103,8 +103,7 @@ def _on(setting: Setting, machine: Machine | None) -> Setting:
     """The setting as it runs on a machine, as `fit` has it: the devices of one replica, the class of GPU."""
     if machine is None:
         return setting
-    shared = deal(setting.workload, machine).tensor_parallel
-    return setting._replace(workload=of_its_class(setting.workload._replace(tensor_parallel=shared), machine))
+    return setting._replace(workload=of_its_class(deal(setting.workload, machine).workload, machine))
 
 
 def _swept(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines import engine_of
 from kvcalc.figures.figure import Band
 from kvcalc.figures.words import ON_ONE_DEVICE
-from kvcalc.memory_budget import assumed, memory_budget
+from kvcalc.memory_budget import assumed, fullest_budget
 from kvcalc.places import NOT_COUNTED
 from kvcalc.tuples import NamedTuple
 
@@ -44,12 +45,13 @@ def bands_of(curves: Sequence[Curve], key: str, x_key: str, machine: Machine) ->
             asked = curve.workload._replace(
                 tensor_parallel=devices, context_tokens=int(row["context_tokens"] or 1), batch=int(row["batch"] or 1)
             )
-            if devices < machine.devices and x_key != "tensor_parallel":
-                told[f"{devices} of the {machine.devices} devices share a model: the picture is of one replica"] = None
-            if devices > 1:
+            shared = engine_of(asked.engine).ranks(asked).devices
+            if shared < machine.devices and x_key != "tensor_parallel":
+                told[f"{shared} of the {machine.devices} devices share a model: the picture is of one replica"] = None
+            if shared > 1:
                 told[f"assumed: {assumed(asked)}"] = None
-            each = memory_budget(curve.spec, asked, machine, None, 0).pool
-            pool = each if key in ON_ONE_DEVICE else each * devices
+            each = fullest_budget(curve.spec, asked, machine, None, 0).pool
+            pool = each if key in ON_ONE_DEVICE else each * shared
             if pool <= 0:
                 told[f"{label or curve.spec.name}: its weights leave no room for a cache on {machine.label}"] = None
                 continue

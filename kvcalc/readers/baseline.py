@@ -21,7 +21,7 @@ from kvcalc.readers.load import load_all
 from kvcalc.rows import ASKED, TEXTS
 from kvcalc.tuples import NamedTuple
 from kvcalc.variants import NotRebuiltError, parse_variants, rebuild
-from kvcalc.workload import Workload
+from kvcalc.workload import PARALLEL, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ _WHOLE = (
     "shared_prefix_tokens",
     "generate_tokens",
     "encoder_tokens",
-    "tensor_parallel",
+    *PARALLEL,
 )
 _WORDS = ("weight_dtype", "mla_decode", "mla_prefill", "state_dtype", "engine", "mtp", "engine_version")
 

@@ -10,7 +10,7 @@ from kvcalc.formula import parse
 from kvcalc.quantity import Total
 from kvcalc.report.roofline import FOOTER, roofline_columns
 from kvcalc.report.table import Column, Table
-from kvcalc.report.units import bytes_binary, count, decimal, ratio, tokens
+from kvcalc.report.units import bytes_binary, count, decimal, ratio, spread, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,8 @@ def comparison_table(comparison: Comparison) -> Table:
     engines = len({(row["engine"], row["engine_version"]) for row in rows}) > 1
     machines = len({row["on"] for row in rows}) > 1
     beside = engines or machines
-    reserves = engines or any(row["engine"] != "paper" or row["tensor_parallel"] != 1 for row in rows)
+    shared = any(spread(row) for row in rows)
+    reserves = engines or shared or any(row["engine"] != "paper" for row in rows)
     wasted = Column("reserved\nto paper", tuple(ratio(_float(row, "waste_ratio")) for row in rows), rank=1)
     columns = [
         *([text("model", "model", 0 if models else 8)] if several else []),
@@ -55,6 +56,8 @@ def comparison_table(comparison: Comparison) -> Table:
         *([number("reserved", "reserved_bytes", bytes_binary, 0)] if reserves else []),
         *([number("held", "held_bytes", bytes_binary, 1)] if reserves else []),
         *([wasted] if reserves else []),
+        *([number("weights\non a device", "weight_bytes_per_device", bytes_binary, 2)] if shared else []),
+        *([number("reserved\non all", "reserved_bytes_total", bytes_binary, 5)] if shared else []),
         Column("ratio", tuple(ratio(_float(row, "cache_ratio")) for row in rows), rank=2),
         number("decode\nattention\nFLOPs", "decode_attention_flops", decimal, 3),
         number("prefill\nattention\nFLOPs", "prefill_attention_flops", decimal, 4),
@@ -153,8 +156,9 @@ def _setting(report: Report, *, engines: bool, machines: bool) -> list[str]:
     if workload.machine is not None and not machines:
         told.append(f"on {workload.machine.label}")
     shared = workload.machine.devices if workload.machine else 1
-    if workload.tensor_parallel != shared and not machines:
-        told.append(f"{workload.tensor_parallel} devices{' a replica' if shared > 1 else ''}")
+    ways = spread(workload._asdict()) or "1 devices"
+    if ways != f"{shared} devices" and not machines:
+        told.append(f"{ways} a replica" if shared > 1 else ways)
     if report.spec.predicted > 1:
         told.append("with prediction layers")
     if not workload.kv_cache:

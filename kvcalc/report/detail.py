@@ -8,7 +8,7 @@ from kvcalc.recompute import trades
 from kvcalc.report.recompute import recompute_table
 from kvcalc.report.rope import support_table
 from kvcalc.report.table import Column, Table
-from kvcalc.report.units import bytes_binary, count, decimal, tokens
+from kvcalc.report.units import bytes_binary, count, decimal, spread, tokens
 from kvcalc.rope import supports
 
 if TYPE_CHECKING:
@@ -26,11 +26,14 @@ SAID = {
     "cache_bytes": "cache at this context",
     "reserved_bytes": "reserved on a device by the engine",
     "held_bytes": "held of that in steady decode",
+    "reserved_bytes_total": "reserved on all devices",
     "decode_cache_read_bytes": "cache that a decode step reads",
     "decode_intensity": "intensity of decode attention (core FLOPs a byte read)",
     "parameters": "parameters",
     "active_parameters": "parameters that a token visits",
     "weight_bytes": "weights",
+    "weight_bytes_per_device": "weights on the device with most of them",
+    "weight_bytes_total": "weights on all devices",
     "receptive_field_tokens": "receptive field, W x layers, tokens",
     "crossover_query_tokens": "most query tokens for which absorbed MLA is no dearer than naive",
     "decode_attention_absorbed_flops": "decode step, attention in all, MLA absorbed, FLOPs",
@@ -40,6 +43,7 @@ SAID = {
     "last_step_model_flops": "its last step, FLOPs",
 }
 RESERVED = ("reserved_bytes", "held_bytes")
+ON_ALL = ("reserved_bytes_total", "weight_bytes_per_device", "weight_bytes_total")
 
 
 def detail_tables(report: Report, facts: Sequence[Fact], *, recompute: bool = False) -> list[Table]:
@@ -158,8 +162,11 @@ def _flops(facts: Sequence[Fact]) -> Table:
 
 def _summary(report: Report, facts: Sequence[Fact]) -> Table:
     told = [fact for fact in facts if fact.section == "summary" and fact.quantity in SAID]
-    if report.workload.engine == "paper" and report.workload.tensor_parallel == 1:
+    shared = spread(report.workload._asdict())
+    if report.workload.engine == "paper" and not shared:
         told = [fact for fact in told if fact.quantity not in RESERVED]
+    if not shared:
+        told = [fact for fact in told if fact.quantity not in ON_ALL]
     told = [fact for fact in told if fact.value or fact.quantity != "state_elements"]
     columns = (
         Column("in all", tuple(SAID[fact.quantity] for fact in told), numeric=False),

@@ -9,6 +9,7 @@ from kvcalc.report.places import place, printable
 from kvcalc.report.table import Column, Table
 from kvcalc.report.units import bytes_binary, count, decimal, duration, tokens
 from kvcalc.rows import PHASES
+from kvcalc.workload import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +35,10 @@ SETTING = {
     "engine": "engine",
     "engine_version": "version",
     "tensor_parallel": "devices",
+    "pipeline_parallel": "stages",
+    "data_parallel": "groups of the batch",
+    "expert_parallel": "groups of experts",
+    "context_parallel": "devices of a sequence",
     "engine_options": "options",
     "on": "on",
     "mtp": "prediction layers",
@@ -45,7 +50,7 @@ USUAL = {
     "kv_cache": "on",
     "engine": "paper",
     "engine_version": None,
-    "tensor_parallel": 1,
+    **dict.fromkeys(PARALLEL, 1),
     "mtp": "off",
 }
 NAMES = {
@@ -103,8 +108,10 @@ def told_numbers(model: Difference) -> list[Change]:
 
 def _repeats(change: Change) -> bool:
     """Whether it only says again what is cached: without an engine nothing else is reserved or held."""
-    alone = change.asked.get("engine") == "paper" and change.asked.get("tensor_parallel") == 1
-    return alone and change.name in ("reserved_bytes", "held_bytes")
+    together = all(change.asked.get(key, 1) == 1 for key in PARALLEL)
+    if together and change.name in ("reserved_bytes_total", "weight_bytes_per_device", "weight_bytes_total"):
+        return True
+    return together and change.asked.get("engine") == "paper" and change.name in ("reserved_bytes", "held_bytes")
 
 
 def main_numbers(model: Difference) -> list[Change]:

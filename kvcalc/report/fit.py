@@ -44,7 +44,7 @@ def _title(one: Fit) -> str:
         dtypes += f", weights {weight_dtype(one.spec, one.workload)}"
     shares = ""
     if one.deal.replicas > 1:
-        shares = f", {one.deal.replicas} replicas of {one.deal.tensor_parallel} devices"
+        shares = f", {one.deal.replicas} replicas of {one.deal.devices} devices"
     return f"{one.spec.name} on {_place(one)}{shares}, engine {_engine(one)}, {dtypes}"
 
 
@@ -71,8 +71,14 @@ def _budget(one: Fit, *, verdict: bool) -> Table:
         said = []
     shown = [(name, value) for name, value in lines if value is not None and (value or name == "free")]
     header = f"on each of {one.machine.devices} devices" if one.machine and one.machine.devices > 1 else "on the device"
+    if not one.stage.whole:
+        header = f"on a device of {one.stage.label}"
     columns = (
-        Column(header if one.machine else "on each device", tuple(name for name, _ in shown), numeric=False),
+        Column(
+            header if one.machine or not one.stage.whole else "on each device",
+            tuple(name for name, _ in shown),
+            numeric=False,
+        ),
         Column("", tuple(_signed(value) for _, value in shown)),
         Column("bytes", tuple(count(value) for _, value in shown), rank=1),
     )

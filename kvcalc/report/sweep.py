@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from kvcalc.errors import KvcalcError
 from kvcalc.report.roofline import FOOTER, roofline_columns
 from kvcalc.report.table import Column, Table
-from kvcalc.report.units import bytes_binary, count, decimal, ratio, tokens
+from kvcalc.report.units import bytes_binary, count, decimal, ratio, spread, tokens
 from kvcalc.rows import ASKED
+from kvcalc.workload import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 2000
 RESERVED = ("reserved_bytes", "held_bytes", "waste_ratio")
+ON_ALL = ("reserved_bytes_total", "weight_bytes_per_device")
 SHOWN: tuple[tuple[str, str, Callable[..., str], int], ...] = (
     ("elements\na token", "cache_elements_per_token", count, 4),
     ("bytes\na token", "cache_bytes_per_token", count, 5),
@@ -25,6 +27,8 @@ SHOWN: tuple[tuple[str, str, Callable[..., str], int], ...] = (
     ("reserved", "reserved_bytes", bytes_binary, 0),
     ("held", "held_bytes", bytes_binary, 1),
     ("reserved\nto paper", "waste_ratio", ratio, 1),
+    ("weights\non a device", "weight_bytes_per_device", bytes_binary, 2),
+    ("reserved\non all", "reserved_bytes_total", bytes_binary, 5),
     ("ratio", "cache_ratio", ratio, 6),
     ("decode\nattention\nFLOPs", "decode_attention_flops", decimal, 1),
     ("prefill\nattention\nFLOPs", "prefill_attention_flops", decimal, 2),
@@ -47,7 +51,8 @@ def sweep_table(sweep: Sweep) -> Table:
     varying = [key for key in ("model", "variant", *ASKED) if len({row[key] for row in rows}) > 1]
     if "context_tokens" in varying and "prompt_tokens" in varying and not any(row["cached_tokens"] for row in rows):
         varying.remove("prompt_tokens")
-    reserves = any(row["engine"] != "paper" or row["tensor_parallel"] != 1 for row in rows)
+    reserves = any(row["engine"] != "paper" or spread(row) for row in rows)
+    shared = any(spread(row) for row in rows)
     columns = [
         Column(_header(key), tuple(_cell(row[key]) for row in rows), numeric=isinstance(rows[0][key], int))
         for key in varying
@@ -55,7 +60,9 @@ def sweep_table(sweep: Sweep) -> Table:
     columns += [
         Column(header, tuple(write(row[key]) for row in rows), rank=rank)
         for header, key, write, rank in SHOWN
-        if any(row[key] is not None for row in rows) and (reserves or key not in RESERVED)
+        if any(row[key] is not None for row in rows)
+        and (reserves or key not in RESERVED)
+        and (shared or key not in ON_ALL)
     ]
     footer = FOOTER if any(row["on"] for row in rows) else ()
     return Table(common(rows[0], varying), (*columns, *roofline_columns(rows)), footer)
@@ -84,8 +91,8 @@ def common(first: Row, varying: Sequence[str]) -> str:
         "kv_cache": "no KV cache" if first["kv_cache"] == "off" else "",
         "engine": f"engine {first['engine']} {first['engine_version']}" if first["engine"] != "paper" else "",
         "on": f"on {first['on']}" if first["on"] else "",
-        "tensor_parallel": f"{first['tensor_parallel']} devices" if first["tensor_parallel"] != 1 else "",
     }
+    told["spread"] = spread({key: first[key] for key in PARALLEL if key not in varying})
     return ", ".join(text for key, text in told.items() if text and key not in varying)
 
 

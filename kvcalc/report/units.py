@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from kvcalc.workload import PARALLEL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _BINARY = ((1 << 50, "PiB"), (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _DECIMAL = ((10**18, "E"), (10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
@@ -54,3 +61,11 @@ def _four_digits(value: float) -> str:
     """Four significant digits, and never fewer than the whole part has."""
     rounded = f"{value:#.4g}"
     return f"{value:,.0f}" if float(rounded) >= 1000 else rounded
+
+
+def spread(sizes: Mapping[str, object]) -> str:
+    """The ways a model is spread, of a row: '8 devices', 'tp 4, pp 2'; '' where it is not."""
+    told = {option: sizes[key] for key, option in PARALLEL.items() if sizes.get(key, 1) != 1}
+    if list(told) == ["tp"]:
+        return f"{told['tp']} devices"
+    return ", ".join(f"{option} {size}" for option, size in told.items())
