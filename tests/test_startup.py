@@ -118,6 +118,7 @@ def test_a_file_of_ones_own_brings_the_kinds_that_it_names_and_no_other(tmp_path
     assert ours == {f"kvcalc.attention.{name}" for name in known}
     assert {name for name in found if name.startswith("kvcalc.engines.")} <= {
         "kvcalc.engines.paper",
+        "kvcalc.engines.ranks",
         "kvcalc.engines.settings",
     }
     assert not {"kvcalc.rope", "kvcalc.readers.complaint", "kvcalc.readers.huggingface"} & found
