@@ -39,6 +39,9 @@ CASES = {
     "kvcalc fit gpt2 --on 8xh100-n": ["8xh100-nvl"],
     "kvcalc show gpt2 --on TPU-v5": ["TPU-v5e", "TPU-v5p"],
     "kvcalc list h": ["hardware"],
+    "kvcalc plot gpt2 --x b": ["batch"],
+    "kvcalc plot gpt2 --y in": ["intensity"],
+    "kvcalc plot gpt2 --y decode_core": ["decode_core_flops"],
     "kvcalc nonsense gp": [],
 }
 

@@ -8,7 +8,8 @@ import pytest
 
 import kvcalc
 from kvcalc.figures.figure import MAX_SERIES
-from kvcalc.report.chart import SHAPES, chart
+from kvcalc.report.chart import chart
+from kvcalc.report.theme import SHAPES
 from kvcalc.roofline import least_times
 
 MACHINE = kvcalc.parse_machine("8xH100")

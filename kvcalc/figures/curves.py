@@ -46,12 +46,13 @@ def plot(
     points than a picture shows.
     """
     settings = [_on(setting, machine) for setting in grid.settings]
+    least = min(_least(spec) for spec in specs)
     key = y_key(y) if y else _usual(settings, x)
     if machine is not None and key not in ON_A_MACHINE:
         raise KvcalcError(f"--on draws the room for a cache, and --y {key} is none", f"--y {', '.join(ON_A_MACHINE)}")
     if variants is None:
         variants = default_variants(specs[0]) if len(specs) == 1 and _asks_one(settings, x) else ()
-    swept = [_swept(spec, specs, settings, variants, x, machine) for spec in specs]
+    swept = [_swept(spec, specs, list(_ranged(spec, settings, x, machine, least)), variants) for spec in specs]
     notes = list(dict.fromkeys(note for one in swept for note in one.notes if note != CONTEXTS_DIFFER))
     warnings = [warning for one in swept for warning in one.warnings]
     length = sum(one.length for one in swept)
@@ -67,19 +68,23 @@ def plot(
     bands, told = bands_of(curves, key, x_key, machine) if machine else ([], [])
     series = _series(labels(rows, derived), curves, x_key, key)
     values = [point.y for one in series for point in one.points]
-    axis = y_axis(key, [*values, *(y for band in bands for _, *ends in band.points for y in ends)])
+    values += [edge for band in bands for _, *edges in band.points for edge in edges]
+    axis = y_axis(key, values, shared=any(row["tensor_parallel"] != 1 for curve in curves for row in curve.rows))
     shared = [*derived, *(["tensor_parallel"] if machine else [])]
     title, subtitle = titles(f"{axis.title} against {X_AXES[x][1]}", rows, shared)
     if axis.log or any(values):
         series, zeros = _above_zero(series, axis.log)
         told += zeros
     if machine is not None:
-        subtitle += f", weights {rows[0]['weight_dtype']}, on {machine.label}"
+        weights = {str(row["weight_dtype"]) for row in rows}
+        subtitle += f"{f', weights {weights.pop()}' if len(weights) == 1 else ''}, on {machine.label}"
         notes += machine.cautions
     if not any(one.points for one in series):
         raise KvcalcError(f"--y {key}: these models and options have none", "--y cache_bytes")
     drawn = tuple(one for one in series if one.points)
     sizes = [point.x for one in drawn for point in one.points]
+    if len(set(sizes)) == 1:
+        told.append(f"one {X_AXES[x][1]} alone makes no line: --{x} takes a range")
     return Figure(
         title, subtitle, x_axis(x, sizes), axis, drawn, tuple(bands), notes=(*notes, *told, *_under(drawn)),
         warnings=tuple(warnings),
@@ -107,15 +112,10 @@ def _on(setting: Setting, machine: Machine | None) -> Setting:
 
 
 def _swept(
-    spec: ModelSpec,
-    specs: Sequence[ModelSpec],
-    settings: Sequence[Setting],
-    variants: Sequence[Variant],
-    x: str,
-    machine: Machine | None,
+    spec: ModelSpec, specs: Sequence[ModelSpec], settings: Sequence[Setting], variants: Sequence[Variant]
 ) -> Sweep:
     """The sweep of one model over its own range. Ratios among several models are to the first one."""
-    made = sweep([spec], Grid(tuple(_ranged(spec, settings, x, machine))), variants)
+    made = sweep([spec], Grid(tuple(settings)), variants)
     if len(specs) == 1:
         return made
     return made._replace(plans=tuple(_beside(plan, specs[0]) for plan in made.plans))
@@ -125,11 +125,13 @@ def _beside(plan: Plan, first: ModelSpec) -> Plan:
     return plan._replace(reference=Asked(first, plan.asked.contexts))
 
 
-def _ranged(spec: ModelSpec, settings: Sequence[Setting], x: str, machine: Machine | None) -> Iterator[Setting]:
+def _ranged(
+    spec: ModelSpec, settings: Sequence[Setting], x: str, machine: Machine | None, least: int
+) -> Iterator[Setting]:
     """The settings with a range of x where they have none."""
     for setting in settings:
         if x == "context" and setting.contexts is None:
-            yield setting._replace(contexts=_powers(spec, setting.workload.shared_prefix_tokens))
+            yield setting._replace(contexts=_powers(least, _limit(spec), setting.workload.shared_prefix_tokens))
         elif x == "batch" and setting.batches == (1,):
             yield setting._replace(batches=tuple(1 << power for power in range(MOST_SEQUENCES.bit_length())))
         elif x == "tp" and len({one.workload.tensor_parallel for one in settings}) == 1:
@@ -141,12 +143,20 @@ def _ranged(spec: ModelSpec, settings: Sequence[Setting], x: str, machine: Machi
             yield setting
 
 
-def _powers(spec: ModelSpec, prefix: int) -> tuple[int, ...]:
-    """Contexts up to the model's own limit, which is the last of them."""
-    limit = max(spec.max_position_embeddings or UNLIMITED_TOKENS, prefix + 1)
-    least = 1024 if limit >= 8192 else max(1, limit // 64)
-    sizes = parse_sizes(f"{min(least, limit)}:{limit}:x2", "--context")
-    return tuple(n for n in sizes if n > prefix)
+def _limit(spec: ModelSpec) -> int:
+    """How far a model is drawn: to its own limit."""
+    return spec.max_position_embeddings or UNLIMITED_TOKENS
+
+
+def _least(spec: ModelSpec) -> int:
+    """Where its contexts start, several powers of two before its limit."""
+    return 1024 if _limit(spec) >= 8192 else max(1, _limit(spec) // 64)
+
+
+def _powers(least: int, limit: int, prefix: int) -> tuple[int, ...]:
+    """Contexts that are longer than a shared prefix, the limit being the last."""
+    last = max(limit, prefix + 1)
+    return tuple(n for n in parse_sizes(f"{least}:{last}:x2", "--context") if n > prefix)
 
 
 def _curves(swept: Sweep, x_key: str, notes: list[str]) -> Iterator[Curve]:

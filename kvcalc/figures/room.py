@@ -33,13 +33,13 @@ def bands_of(curves: Sequence[Curve], key: str, x_key: str, machine: Machine) ->
     rooms: dict[str, dict[float, list[int]]] = {}
     told: dict[str, None] = {}
     ends = [float(str(row[x_key])) for curve in curves for row in curve.rows]
-    several = {
-        name: len({_kept(curve, name) for curve in curves}) > 1 for name in ("model", "weights", "engine", "devices")
-    }
-    if x_key == "tensor_parallel":
-        several["devices"] = False
+    apart: list[str] = []
+    for name in ("model", "weights", "engine", *(() if x_key == "tensor_parallel" else ("devices",))):
+        before = {tuple(_kept(curve, other) for other in apart) for curve in curves}
+        if len({tuple(_kept(curve, other) for other in (*apart, name)) for curve in curves}) > len(before):
+            apart.append(name)
     for curve in curves:
-        label = ", ".join(str(_kept(curve, name)) for name, varies in several.items() if varies)
+        label = ", ".join(_kept(curve, name) for name in apart)
         for row in curve.rows if x_key == "tensor_parallel" else curve.rows[:1]:
             devices = int(row["tensor_parallel"] or 1)
             asked = curve.workload._replace(
@@ -61,8 +61,7 @@ def bands_of(curves: Sequence[Curve], key: str, x_key: str, machine: Machine) ->
     for label, at in rooms.items():
         named.setdefault(tuple((x, min(pools), max(pools)) for x, pools in sorted(at.items())), []).append(label)
     bands = [
-        Band(f"left for the cache{' of ' if any(names) else ''}{' and '.join(names)}", points)
-        for points, names in named.items()
+        Band(f"left for {', '.join(names) if any(names) else 'the cache'}", points) for points, names in named.items()
     ]
     return bands, [*told, NOT_COUNTED]
 

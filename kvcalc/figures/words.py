@@ -41,17 +41,20 @@ def x_axis(word: str, values: Sequence[float]) -> Axis:
     return Axis(key, title, unit, 2 if max(values, default=1) >= 4 * min(values, default=1) else 0)
 
 
-def y_axis(key: str, values: Sequence[float]) -> Axis:
-    """The axis of a result: logarithmic where it spans decades; bytes and tokens by powers of two."""
+def y_axis(key: str, values: Sequence[float], *, shared: bool) -> Axis:
+    """The axis of a result: logarithmic where it spans decades; bytes and tokens by powers of two.
+
+    `shared`: devices share layers.
+    """
     unit = "FLOPs/byte" if key == "decode_intensity" else kind_of(key).replace("ratio", "")
     wide = bool(values) and 0 < _WIDE * min(values) <= max(values)
     log = 0 if not wide else 2 if unit in ("bytes", "tokens") else 10
-    return Axis(key, _y_title(key, unit), unit, log)
+    return Axis(key, _y_title(key, unit, shared=shared), unit, log)
 
 
-def _y_title(key: str, unit: str) -> str:
+def _y_title(key: str, unit: str, *, shared: bool) -> str:
     """'cache', 'decode core FLOPs', 'cache a token': the ticks say bytes."""
-    each = " on one device" if key in ON_ONE_DEVICE else ""
+    each = " on one device" if shared and key in ON_ONE_DEVICE else ""
     per = " a token" if key.endswith("_per_token") else ""
     name = key.removesuffix("_per_token")
     for end in _ENDS:

@@ -5,11 +5,13 @@ Every text of a file's making is data or a title, never an expression; what draw
 
 from __future__ import annotations
 
+from math import log
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.report.figure import alt_text, axis_title, exact, short, shown
+from kvcalc.report.figure import alt_text, axis_title, exact, shown
+from kvcalc.report.lettering import LETTER, room, words_of
+from kvcalc.report.theme import DARK, DASHES, LIGHT, SHAPES, Theme, config
 from kvcalc.report.ticks import BINARY, TWOS, decades, ticks
-from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.figures.figure import Axis, Figure, Point, Series
@@ -17,39 +19,8 @@ if TYPE_CHECKING:
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 WIDTH, HEIGHT = 560, 360
 MARKED = 24  # points of a series that get a marker, at most
-LETTER = 5.7  # pixels, about
 SHORT_LABEL = 26  # characters of a legend that stands beside the plot
-FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
-# Okabe and Ito, "Color Universal Design": blue, vermillion, bluish green, reddish purple, then black or white, orange
-# and sky blue; their yellow cannot be seen on white. On black, blue is lightened to be seen.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "", "#E69F00", "#56B4E9")
-ON_BLACK = {"#0072B2": "#4AA3E0"}
-DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2])
-SHAPES = (
-    *("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"),
-    "M0,-1L0.29,-0.4L0.95,-0.31L0.48,0.15L0.59,0.81L0,0.5L-0.59,0.81L-0.48,0.15L-0.95,-0.31L-0.29,-0.4Z",  # star
-    "M-1,-1L1,-1L-1,1L1,1Z",  # hourglass
-    "M-1,-1L-1,1L1,-1L1,1Z",  # the same, lying
-    "M-0.5,-0.87L0.5,-0.87L1,0L0.5,0.87L-0.5,0.87L-1,0Z",  # hexagon
-    "M0,-1L0.95,-0.31L0.59,0.81L-0.59,0.81L-0.95,-0.31Z",  # pentagon
-    "M-1,-0.35L1,-0.35L1,0.35L-1,0.35Z",  # bar
-)
-
-
 TOKENS = ((1024**2, "m"), (1024, "k"))
-
-
-class Theme(NamedTuple):
-    """Colours of what is no data."""
-
-    background: str
-    text: str
-    faint: str
-    grid: str
-
-
-LIGHT = Theme("#ffffff", "#1a1a1a", "#555555", "#e3e3e3")
-DARK = Theme("#14171c", "#f0f0f0", "#b4b4b4", "#33383f")
 
 
 def chart(figure: Figure, dark: bool = False) -> dict[str, Any]:
@@ -60,7 +31,7 @@ def chart(figure: Figure, dark: bool = False) -> dict[str, Any]:
     """
     theme = DARK if dark else LIGHT
     figure = shown(figure)
-    layers = [*_bands(figure, theme), *_roofs(figure, theme), *_lines(figure, theme)]
+    layers = [*_bands(figure, theme), *_roofs(figure, theme), *_lines(figure, theme), *_words(figure, theme)]
     subtitle = [figure.subtitle] if figure.subtitle else []
     if any(point.group for _, point in figure.points):
         subtitle.append("filled: decode, hollow: prefill")
@@ -74,7 +45,7 @@ def chart(figure: Figure, dark: bool = False) -> dict[str, Any]:
         "padding": 12,
         "data": {"name": "points", "values": _values(figure)},
         "layer": layers,
-        "config": _config(theme),
+        "config": config(theme),
     }
 
 
@@ -140,37 +111,41 @@ def _told(series: tuple[Series, ...]) -> list[str]:
 
 
 def _bands(figure: Figure, theme: Theme) -> list[dict[str, Any]]:
-    """Each from the least to the most that is left; labels at one end above, at the other below, so that none meet."""
+    """Each from the least to the most that is left."""
     layers = []
-    for at, band in enumerate(sorted(figure.bands, key=lambda band: -band.points[-1][2])):
-        values = [{"x": x, "low": low, "high": high} for x, low, high in band.points]
-        x, y = _channel(figure.x, "x"), _channel(figure.y, "high")
-        shown = {"data": {"values": values}}
-        edges = ("low", "high") if any(row["low"] != row["high"] for row in values) else ("low",)
-        area = {"type": "area", "color": theme.faint, "opacity": 0.25}
-        edge = {"type": "line", "color": theme.faint, "strokeWidth": 1.5, "strokeDash": [4, 4]}
-        if len(edges) > 1:
-            layers.append({**shown, "mark": area, "encoding": {"x": x, "y": y, "y2": {"field": "low"}}})
-        layers += [{**shown, "mark": edge, "encoding": {"x": x, "y": {**y, "field": name}}} for name in edges]
-        end, field, place = (
-            (values[0], "low", {"align": "left", "baseline": "top", "dy": 5})
-            if at % 2
-            else (values[-1], "high", {"align": "right", "baseline": "bottom", "dy": -4})
-        )
-        label = {**end, "label": f"{band.label}: {_room(figure, end)}"}
-        layers += _text(label, x, {**y, "field": field}, theme, place)
+    x, y = _channel(figure.x, "x"), _channel(figure.y, "high")
+    area = {"type": "area", "color": theme.faint, "opacity": 0.25}
+    line = {"type": "line", "color": theme.faint, "strokeWidth": 1.5, "strokeDash": [4, 4]}
+    alone = {"type": "tick", "orient": "horizontal", "color": theme.faint, "thickness": 1.5, "size": 24}
+    for band in figure.bands:
+        rows = [
+            {"x": at, "low": low, "high": high, "band": band.label, "told": room(figure, band, number)}
+            for number, (at, low, high) in enumerate(band.points)
+        ]
+        wide = any(low != high for _, low, high in band.points)
+        data: dict[str, Any] = {"data": {"values": rows}}
+        told = [{"field": "band", "title": "room"}, {"field": "told", "title": axis_title(figure.y)}]
+        if wide:
+            layers.append({**data, "mark": area, "encoding": {"x": x, "y": y, "y2": {"field": "low"}}})
+        for field in ("low", "high") if wide else ("low",):
+            encoding = {"x": x, "y": {**y, "field": field}, "tooltip": told}
+            layers.append({**data, "mark": line if len(rows) > 1 else alone, "encoding": encoding})
     return layers
 
 
-def _room(figure: Figure, end: dict[str, Any]) -> str:
-    """'180.2 GiB', or from the least to the most."""
-    return " to ".join(dict.fromkeys(short(figure.y, end[name]) for name in ("low", "high")))
+def _words(figure: Figure, theme: Theme) -> list[dict[str, Any]]:
+    """The words of the bands, over everything."""
+    layers = []
+    x, y = _channel(figure.x, "x"), _channel(figure.y, "y")
+    for words in words_of(figure, WIDTH, HEIGHT):
+        place: dict[str, Any] = {"align": words.align, "limit": words.limit}
+        place |= {"baseline": "bottom", "dy": -4} if words.above else {"baseline": "top", "dy": 5}
+        layers += _text({"x": words.x, "y": words.y, "label": words.text}, x, y, theme, place)
+    return layers
 
 
 def _roofs(figure: Figure, theme: Theme) -> list[dict[str, Any]]:
     """Each with its name at its ridge, to the left, where nothing can be; else on it."""
-    from math import log
-
     layers = []
     for roof in figure.roofs:
         values = [{"x": x, "y": y} for x, y in roof.points]
@@ -202,12 +177,7 @@ def _scale(figure: Figure, theme: Theme, what: str) -> dict[str, Any]:
     names = [series.label for series in figure.series]
     if what == "shape":
         return {"domain": names, "range": [SHAPES[at % len(SHAPES)] for at in range(len(names))]}
-    return {"domain": names, "range": [_color(at, theme) for at in range(len(names))]}
-
-
-def _color(at: int, theme: Theme) -> str:
-    color = COLORS[at % len(COLORS)] or theme.text
-    return ON_BLACK.get(color, color) if theme == DARK else color
+    return {"domain": names, "range": [theme.color(at) for at in range(len(names))]}
 
 
 def _legend(figure: Figure) -> dict[str, Any]:
@@ -240,17 +210,3 @@ def _label(axis: Axis) -> str:
     unit = axis.unit if axis.unit in ("FLOPs", "FLOP/s") else ""
     small = f"format({value}, '~r') + '{unit and ' '}{unit}'"
     return f"{value} < 1000 ? {small} : replace(format({value}, '~s'), /([a-zA-Z])$/, ' $1') + '{unit}'"
-
-
-def _config(theme: Theme) -> dict[str, Any]:
-    words = {"labelColor": theme.text, "titleColor": theme.text}
-    return {
-        "font": FONT,
-        "title": {"anchor": "start", "fontSize": 15, "color": theme.text, "subtitleColor": theme.faint, "offset": 14},
-        "axis": {
-            **words, "gridColor": theme.grid, "domainColor": theme.faint, "tickColor": theme.faint,
-            "titleFontWeight": "normal", "titleFontSize": 12, "labelFontSize": 11, "titlePadding": 10,
-        },
-        "legend": {**words, "labelFontSize": 12},
-        "view": {"stroke": None},
-    }  # fmt: skip

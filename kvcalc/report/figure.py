@@ -22,7 +22,7 @@ def short(axis: Axis, value: float) -> str:
         return f"{size(int(value))} tokens"
     if axis.unit in COUNTS:
         return f"{value:,.0f} {axis.unit}"
-    gap = " " if axis.unit == "FLOPs/byte" or decimal(value)[-1:].isdigit() else ""
+    gap = "" if axis.unit in ("FLOPs", "FLOP/s") and not decimal(value)[-1:].isdigit() else " "
     return f"{decimal(value)}{gap}{axis.unit}".rstrip()
 
 

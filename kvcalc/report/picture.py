@@ -11,12 +11,13 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
-from kvcalc.report.chart import DARK, LIGHT, chart
+from kvcalc.report.chart import chart
 from kvcalc.report.figure import alt_text, axis_title, exact, shown
+from kvcalc.report.theme import DARK, FONT, LIGHT
 
 if TYPE_CHECKING:
     from kvcalc.figures.figure import Figure
-    from kvcalc.report.chart import Theme
+    from kvcalc.report.theme import Theme
 
 SCALE = 2  # pixels of a PNG for one of the SVG
 VEGA_LITE = "6.1"
@@ -69,6 +70,7 @@ def _page(figure: Figure, *, dark: bool) -> str:
         for series, point in figure.points
     ]
     told = {
+        "FONT": FONT,
         "TITLE": escape(figure.title),
         "STYLE": _style(DARK) if dark else f"{_style(LIGHT)}@media (prefers-color-scheme: dark) {{{_style(DARK)}}}",
         "ALT": escape(alt_text(figure)),
@@ -94,7 +96,7 @@ PAGE = """\
 style-src 'unsafe-inline'; img-src data: blob:">
 <title>@TITLE@</title>
 <style>
-body {font: 15px/1.5 "Liberation Sans", Arial, Helvetica, sans-serif; margin: 1rem}
+body {font: 15px/1.5 @FONT@; margin: 1rem}
 figure {margin: 0; overflow-x: auto}
 table {border-collapse: collapse}
 td, th {border-bottom: 1px solid; padding: 0.15rem 0.8rem; text-align: left}

@@ -51,6 +51,9 @@ class Screen:
 
     def across(self, places: Sequence[tuple[float, float]], character: str) -> None:
         """Join places by characters, one a column; they give way to whatever is there."""
+        for x, y in places if len(places) == 1 else ():
+            row, column = self.cell(x, y)
+            self.marks[row][column] = self.marks[row][column] or character
         for column in range(self.columns):
             x = column / (self.columns - 1)
             for (x0, y0), (x1, y1) in pairwise(places):

@@ -5,43 +5,30 @@ A letter is a series, so that it reads without colour; in a roofline small ones 
 
 from __future__ import annotations
 
-from math import log
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.report.figure import axis_title, short, shown
+from kvcalc.report.lettering import room
+from kvcalc.report.scale import Scale, scales
 from kvcalc.report.screen import SEVERAL, Screen, painted
 from kvcalc.report.ticks import tick_label, ticks
-from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.figures.figure import Axis, Figure, Series
+    from kvcalc.figures.figure import Figure, Series
 
 LETTERS = "abcdefghijklmn"
 BANDS = "-=~#%@"
 COLORS = (32, 166, 36, 175, 0, 214, 74)  # of 256, near the colours of a chart; 0: as text is
 
 
-class Scale(NamedTuple):
-    """An axis and the range of it that is drawn."""
-
-    axis: Axis
-    low: float
-    high: float
-
-    def at(self, value: float) -> float:
-        """Where a value stands: from 0 to 1."""
-        low, high, value = (log(x) if self.axis.log else x for x in (self.low, self.high, value))
-        return (value - low) / (high - low)
-
-
 def to_text(figure: Figure, width: int, height: int | None = None, *, color: bool = False, plain: bool = False) -> str:
     """Draw into `width` columns and, with the legend, `height` lines. `plain`: ASCII alone. Raises KvcalcError."""
     _needed()
     figure = shown(figure)
-    x, y = _scales(figure)
+    x, y = scales(figure)
     legend = list(_legend(figure, color=color))
     rows = max(10, min(24, width // 4))
     if height is not None:
@@ -79,26 +66,6 @@ def _needed() -> None:
         raise KvcalcError("a plot in the terminal needs plotille", "pip install 'kvcalc[plot]'") from None
 
 
-def _scales(figure: Figure) -> tuple[Scale, Scale]:
-    xs = [point.x for _, point in figure.points]
-    ys = [point.y for _, point in figure.points]
-    ys += [edge for band in figure.bands for _, *edges in band.points for edge in edges]
-    for roof in figure.roofs:
-        xs += [x for x, _ in roof.points]
-        ys += [y for _, y in roof.points]
-    return _scale(figure.x, xs), _scale(figure.y, ys)
-
-
-def _scale(axis: Axis, values: list[float]) -> Scale:
-    """From the least to the most; a linear axis from 0. One value alone stands in the middle."""
-    low, high = min(values), max(values)
-    if not axis.log:
-        low = 0
-    if low == high:
-        return Scale(axis, low / 2, high * 2) if axis.log else Scale(axis, 0, high * 2 or 1)
-    return Scale(axis, low, high)
-
-
 def _below(x: Scale, columns: int, left: int) -> list[str]:
     """The x axis: a rule, and under it as many ticks as have room."""
     rule, words = ["-"] * columns, ""
@@ -120,8 +87,7 @@ def _legend(figure: Figure, *, color: bool) -> Iterator[str]:
     for at, (series, told) in enumerate(zip(figure.series, ends, strict=True)):
         yield f"{painted(LETTERS[at], _color(at) if color else 0)}  {told:<{wide}}  {series.label}"
     for at, band in enumerate(figure.bands):
-        room = dict.fromkeys(short(figure.y, edge) for edge in band.points[-1][1:])
-        yield f"{BANDS[at % len(BANDS)]}  {' to '.join(room)}  {band.label}"
+        yield f"{BANDS[at % len(BANDS)]}  {room(figure, band, -1)}  {band.label}"
     for roof in figure.roofs:
         yield f"   roof: {roof.label}"
     if figure.roofs:
