@@ -205,3 +205,43 @@ def test_show_says_what_the_base_supports() -> None:
     }
     assert (facts["rope_base"], facts["rope_claimed_tokens"], facts["rope_supported_tokens"]) == (1e4, 4096, 1706)
     assert "claims more than its base supports" in quickly("show", "llama-2-7b").out
+
+
+WINDOWED = {**LLAMA, "num_key_value_heads": 2, "head_dim": 16, "num_hidden_layers": 8, "vocab_size": 128}
+SLIDING = ["sliding_attention"] * 3 + ["full_attention"]
+EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rope"),
+    [  # as published: MiniMax-M2's elements that are rotated, MiMo-V2's base of the layers that slide
+        ({"model_type": "minimax_m2", **EXPERTS, "rope_theta": 5e6, "rotary_dim": 8}, Rope(5e6, 0.5)),
+        ({"model_type": "minimax_m2", **EXPERTS, "rope_theta": 5e6, "rotary_dim": 16}, Rope(5e6)),
+        ({"model_type": "minimax_m2", **EXPERTS, "rotary_dim": 8, "partial_rotary_factor": 0.25}, Rope(5e6, 0.25)),
+        (
+            {"model_type": "mimo_v2_flash", "n_routed_experts": 4, "num_experts_per_tok": 2, "rope_theta": 4e6}
+            | {"moe_intermediate_size": 32, "swa_rope_theta": 2e4, "v_head_dim": 16, "partial_rotary_factor": 0.5},
+            Rope(4e6, 0.5, local_base=2e4),
+        ),
+        ({"model_type": "cohere2"}, Rope(10000, full_layers=False)),
+        ({"model_type": "exaone4"}, Rope(10000, full_layers=False)),
+        ({"model_type": "exaone4", "sliding_window": None, "layer_types": ["full_attention"] * 8}, Rope(10000)),
+        ({"model_type": "flint", "layer_types": SLIDING * 2}, Rope(10000, full_layers=False)),
+        ({"model_type": "kolibri1", "layer_types": SLIDING * 2}, Rope(10000, full_layers=False)),
+        ({"model_type": "granite_swa", "layer_types": SLIDING * 2}, Rope(10000)),
+        (
+            {"model_type": "granite_swa", "layer_types": SLIDING * 2, "layer_rope_theta": [1e4, 1e4, 1e4, 0] * 2},
+            Rope(10000, full_layers=False),
+        ),
+        (
+            {"model_type": "granite_swa", "layer_types": SLIDING * 2, "layer_rope_theta": [1e4, 1e4, 1e4, 5e5] * 2},
+            Rope(5e5, local_base=1e4),
+        ),
+        ({"model_type": "granite_swa", "layer_types": SLIDING * 2, "layer_rope_theta": [1e4, 1e5, 0, 5e5] * 2}, None),
+        ({"model_type": "granite_swa", "layer_types": SLIDING * 2, "layer_rope_theta": [0] * 8}, None),
+    ],
+    ids=str,
+)
+def test_which_layers_rotate_and_how_much(changes: dict[str, Any], rope: Rope | None) -> None:
+    """By modeling_<type>.py and configuration_<type>.py of Transformers 5.23."""
+    assert from_config({**WINDOWED, **changes}).rope == rope

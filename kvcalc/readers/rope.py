@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 FULL, LOCAL = "full_attention", ("sliding_attention", "chunked_attention")
 # Layers of full reach have no positions: modeling_<type>.py rotates only where a layer slides or is chunked.
-LOCAL_ONLY = {"afmoe", "cohere2", "cohere2_moe", "exaone4", "exaone_moe", "llama4_text"}
+LOCAL_ONLY = {"afmoe", "cohere2", "cohere2_moe", "flint", "llama4_text", "muse_glimmer_text", "muse_spark_text"}
+# So too, but where the config has no window, and all layers rotate.
+LOCAL_ONLY_BESIDE_WINDOWS = {"exaone4", "exaone_moe", "kolibri1"}
 WITHOUT = {"alibi": True, "position_embedding_type": "nope", "use_mem_rope": False}  # fields that switch it off
 KEYS = ("rope_theta", "rope_parameters", "rope_scaling")
 BASES = ("rope_theta", "global_rope_theta", "rotary_emb_base")
-LOCAL_BASES = ("rope_local_base_freq", "local_rope_theta")
+LOCAL_BASES = ("rope_local_base_freq", "local_rope_theta", "swa_rope_theta")
 PARTS = ("partial_rotary_factor", "rotary_pct")
 NUMBERS = ("beta_fast", "beta_slow", "low_freq_factor", "high_freq_factor")
 
@@ -41,7 +43,8 @@ def rope_of(fields: Fields, model_type: str, facts: dict[str, Any]) -> dict[str,
     told: dict[str, Any] = {"base": _number(fields, "rope_theta", params, BASES, usual.get("rope_theta"))}
     if told["base"] is None:
         return None
-    part = _number(fields, "partial_rotary_factor", params, PARTS, usual.get("partial_rotary_factor"))
+    usual_part = _rotated(fields, defaults) or usual.get("partial_rotary_factor")
+    part = _number(fields, "partial_rotary_factor", params, PARTS, usual_part)
     if part is not None and part != 1:
         told["partial_rotary_factor"] = part
     if usual_local is not None:
@@ -51,8 +54,38 @@ def rope_of(fields: Fields, model_type: str, facts: dict[str, Any]) -> dict[str,
     kind = params.get("rope_type", params.get("type")) if params else usual.get("rope_type")
     if kind not in (None, "default", "mrope"):
         told["scaling"] = _scaling(fields, str(kind), params or usual)
-    if model_type in LOCAL_ONLY:
+    beside = config.get("sliding_window", defaults.get("sliding_window")) is not None
+    if model_type in LOCAL_ONLY or (model_type in LOCAL_ONLY_BESIDE_WINDOWS and beside):
         told["full_layers"] = False
+    return _by_number(fields, told) if config.get("layer_rope_theta") is not None else told
+
+
+def _rotated(fields: Fields, defaults: dict[str, Any]) -> float | None:
+    """The share of a head that `rotary_dim` elements are, as MiniMax's configs have it; None where they say nothing."""
+    rotated: Any = fields.config.get("rotary_dim")
+    width: Any = fields.config.get("head_dim", defaults.get("head_dim"))
+    if any(type(number) is not int or number < 1 for number in (rotated, width)):
+        return None
+    return float(min(1.0, rotated / width))
+
+
+def _by_number(fields: Fields, told: dict[str, Any]) -> dict[str, Any] | None:
+    """Bases that are listed layer by layer, 0 being none; None where layers of one reach have several."""
+    bases, kinds = fields.config["layer_rope_theta"], fields.config.get("layer_types")
+    if not isinstance(bases, list) or not isinstance(kinds, list) or len(bases) != len(kinds):
+        return None
+    checked = [_number(fields, "layer_rope_theta", {"layer_rope_theta": base}, (), 0) for base in bases]
+    full = {base for base, kind in zip(checked, kinds, strict=True) if kind == FULL}
+    local = {base for base, kind in zip(checked, kinds, strict=True) if kind != FULL}
+    far, near = (max(one, default=0) for one in (full, local))
+    if max(len(full), len(local)) > 1 or not (far or near) or (local and not near):
+        return None
+    told = {name: value for name, value in told.items() if name not in ("local_base", "full_layers")}
+    told["base"] = far or near
+    if full and not far:
+        told["full_layers"] = False
+    elif near and near != told["base"]:
+        told["local_base"] = near
     return told
 
 

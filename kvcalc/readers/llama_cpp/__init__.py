@@ -16,6 +16,7 @@ from kvcalc.errors import did_you_mean
 from kvcalc.readers.llama_cpp.architectures import ARCHITECTURES, REFUSED
 from kvcalc.readers.llama_cpp.keys import Keys
 from kvcalc.readers.llama_cpp.layers import blocks_of, layers_of, norm_of
+from kvcalc.readers.llama_cpp.likeness import MODEL_TYPES, likeness_of, unused
 from kvcalc.readers.llama_cpp.rotary import rope_of
 from kvcalc.readers.llama_cpp.stored import format_name, in_attention, kind_of, stored_in, within
 from kvcalc.readers.schema import MAX_LAYERS
@@ -70,14 +71,17 @@ def to_native(header: Header, name: str) -> Translation:
     """Translate a header. Raises ConfigError, or NotUnderstoodError for an architecture that is not known."""
     keys = Keys(header)
     _check(keys)
+    if keys.architecture in MODEL_TYPES:
+        native, origins = likeness_of(keys, name)
+        return Translation({**native, "source": _source(keys)}, origins, range(0))
     blocks = keys.number("block_count", most=MAX_LAYERS)
     total = blocks - keys.number("nextn_predict_layers", absent=0)
     if total < 1:
         raise keys.error(f"{keys.full('nextn_predict_layers')}: no layer is left of {blocks}")
     native = _document(keys, name, total, blocks)
-    origins: Origins = {}
-    _remember(keys, native, (), origins)
-    return Translation(native, origins, range(total, blocks))
+    found: Origins = {}
+    _remember(keys, native, (), found)
+    return Translation(native, found, range(total, blocks))
 
 
 def with_weights(header: Header, told: Translation, spec: ModelSpec) -> Translation:
@@ -86,10 +90,11 @@ def with_weights(header: Header, told: Translation, spec: ModelSpec) -> Translat
     Raises NotUnderstoodError where they hold another number of parameters of attention than was read of them; any
     other difference is told in the note.
     """
-    tensors, architecture = within(header, told.predicting), Keys(header).architecture
+    tensors, keys = within(header, told.predicting), Keys(header)
+    architecture, idle = keys.architecture, unused(keys)
     weighed = {name: one for name, one in tensors.items() if kind_of(architecture, name, one) != "buffers"}
     known = sum(part.evaluate() for part in held(spec) if part.where == "attention")
-    found = sum(one.elements for name, one in weighed.items() if in_attention(name))
+    found = sum(one.elements for name, one in weighed.items() if in_attention(name) and name not in idle)
     if known != found:
         message = f"the tensors of its attention hold {found:,} parameters; as kvcalc reads it, they are {known:,}"
         raise Document(header.path, {}, dict).not_understood((), message, NATIVE)
@@ -107,8 +112,8 @@ def _check(keys: Keys) -> None:
     name = keys.architecture
     if name in REFUSED:
         raise keys.not_understood(f"general.architecture {name!r}: {REFUSED[name]}", NATIVE)
-    if name not in ARCHITECTURES:
-        hint = did_you_mean(name, ARCHITECTURES) or NATIVE
+    if name not in ARCHITECTURES and name not in MODEL_TYPES:
+        hint = did_you_mean(name, [*ARCHITECTURES, *MODEL_TYPES]) or NATIVE
         message = f"general.architecture {name!r} is not understood, and kvcalc does not guess"
         raise keys.not_understood(message, hint)
     embedding = keys.header.tensors.get("token_embd.weight")

@@ -129,8 +129,6 @@ REFUSED = {
     "dream": DIFFUSION,
     "eurobert": ENCODER,
     "gemma-embedding": ENCODER,
-    "gemma3n": "layers that take the cache of others, and inputs for each layer, are not read from GGUF files",
-    "gemma4": "layers that take the cache of others, and inputs for each layer, are not read from GGUF files",
     "gptj": "llama.cpp itself names it and does not run it",
     "grok": "experts beside an MLP in one layer are not read from GGUF files",
     "grovemoe": "experts that groups of experts share are not read from GGUF files",

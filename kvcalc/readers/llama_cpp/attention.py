@@ -52,7 +52,10 @@ def _heads(keys: Keys, at: int, total: int, block: Block, window: int) -> dict[s
     groups = keys.each("attention.head_count_kv", total, [heads] * total)[at]
     if not heads or not groups:
         raise keys.error(f"blk.{at}: attention of {heads} heads and {groups} key-value heads")
-    width = keys.number("attention.key_length", absent=keys.number("embedding_length") // heads)
+    usual = (
+        block["attn_k.weight"][-1] // groups if "attn_k.weight" in block else keys.number("embedding_length") // heads
+    )
+    width = keys.number("attention.key_length", absent=usual)
     value = keys.number("attention.value_length", absent=width)
     if window:
         width = keys.number("attention.key_length_swa", absent=width)

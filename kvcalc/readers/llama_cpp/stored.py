@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from kvcalc.readers.gguf_walk import Tensor
 
 # Tables that are made, not learned, and biases that only choose experts: buffers of the model, no parameters.
-BUFFERS = re.compile(r"rope_freqs\.weight|rope_factors_(long|short)\.weight|blk\.\d+\.exp_probs_b(\.bias)?")
+BUFFERS = re.compile(
+    r"rope_freqs\.weight|rope_factors_(long|short)\.weight"
+    r"|blk\.\d+\.(exp_probs_b(\.bias)?|layer_output_scale\.weight|rope_freqs\.weight)"
+)
 CHOICE = re.compile(r"exp_probs_b(\.bias)?$")
 ATTENTION = re.compile(rf"(?!(?:{'|'.join(NORMS)})(?:\.|$))(?:attn_|ssm_|shortconv\.|indexer\.)")
 OUTSIDE = {"token_embd.weight": "embedding", "position_embd.weight": "positions", "output.weight": "lm_head"}
