@@ -26,6 +26,7 @@ ASSUMED_RANKS = (
     "matrices split over the devices; norms, biases, routers, down projections of latents and index projections on "
     "each, K and V of a head on every device that has no head of its own"
 )
+ASSUMED_WAYS = "stages, groups and experts as `explain MODEL weight_bytes_per_device` has them"
 
 
 class MemoryBudget(NamedTuple):
@@ -42,27 +43,30 @@ class MemoryBudget(NamedTuple):
 
 
 class Deal(NamedTuple):
-    """How devices share a model, as the workload then has it, times replicas of all of them."""
+    """How devices share a model, as the workload then has it, in groups that divide the batch, times replicas."""
 
     workload: Workload
     devices: int
     replicas: int
+    groups: int = 1
 
 
 def deal(workload: Workload, machine: Machine | None) -> Deal:
     """How a machine's devices are used: all for one model, unless the workload says how many. Raises KvcalcError."""
     engine = engine_of(workload.engine)
     if machine is None:
-        return Deal(workload, engine.ranks(workload).devices, 1)
+        ranks = engine.ranks(workload)
+        return Deal(workload, ranks.devices, 1, ranks.groups)
     if max(sizes(workload)) == 1 and machine.devices > 1 and workload.machine is None:
         spread: dict[str, Any] = {engine.spread: machine.devices}
         workload = workload._replace(**spread)
-    asked = engine.ranks(workload).devices
+    ranks = engine.ranks(workload)
+    asked = ranks.devices
     if machine.devices % asked:
         told = " ".join(f"--{option} {size}" for option, size in zip(OPTIONS, sizes(workload), strict=True) if size > 1)
         message = f"{told} {'is' if asked == 1 else 'makes'} {asked} devices"
         raise KvcalcError(f"{message}, which does not divide the {machine.devices} devices of --on {machine.label}")
-    return Deal(workload, asked, machine.devices // asked)
+    return Deal(workload, asked, machine.devices // asked, ranks.groups)
 
 
 def memory_budget(
@@ -107,7 +111,8 @@ def taken(spec: ModelSpec, workload: Workload, memory_bytes: int) -> Taking:
 
 def assumed(workload: Workload) -> str:
     """How weights are spread over devices, in words."""
-    return ASSUMED_RANKS if workload.engine in RANKS else ASSUMED_EVEN
+    told = ASSUMED_RANKS if workload.engine in RANKS else ASSUMED_EVEN
+    return told if max(sizes(workload)[1:]) == 1 else f"{told}; {ASSUMED_WAYS}"
 
 
 def stage_weights(spec: ModelSpec, workload: Workload, stage: Stage) -> int:
