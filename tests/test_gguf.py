@@ -461,6 +461,43 @@ def test_a_large_file_costs_little_memory(tmp_path: Path) -> None:
     assert limited("compare", str(path), "--format", "csv").code == 0
 
 
+HEAVY = {  # small files that would be large if all they hold were kept
+    "lists": header(
+        0, 9000, *[key_of(b"k%d" % at, 9, struct.pack("<IQ", 0, 2000) + bytes(2000)) for at in range(9000)]
+    ),
+    "texts": header(0, 900, *[key_of(b"k%d" % at, 8, struct.pack("<Q", 20000) + b"\xff" * 20000) for at in range(900)]),
+    "tensors": header(9_999, 0, *[tensor_of(b"blk.0.%d" % at, (1 << 60, 1 << 60), 0) for at in range(9_999)]),
+}
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_what_is_not_needed_is_not_kept(name: str, tmp_path: Path) -> None:
+    from tracemalloc import get_traced_memory, start, stop
+
+    path = tmp_path / "m.gguf"
+    path.write_bytes(HEAVY[name])
+    with pytest.raises(kvcalc.ConfigError, match=r"general\.architecture"):
+        kvcalc.load(str(path))
+    start()
+    with pytest.raises(kvcalc.ConfigError):
+        kvcalc.load(str(path))
+    assert get_traced_memory()[1] < 40 << 20
+    stop()
+
+
+def test_every_layer_may_differ(tmp_path: Path) -> None:
+    """As many as llama.cpp runs, 512; one more is refused."""
+    shapes = {
+        **llama_shapes(512),
+        **{f"blk.{at}.ffn_{one}.weight": (at + 1, 64) for at in range(512) for one in ("up", "gate")},
+    }
+    shapes.update({f"blk.{at}.ffn_down.weight": (64, at + 1) for at in range(512)})
+    start = time.process_time()
+    assert len(kvcalc.load(llama(tmp_path, shapes=shapes, block_count=512)).groups) == 512
+    assert time.process_time() - start < 5
+    assert_refused(quickly("compare", llama(tmp_path, block_count=513)), "not a whole number up to 512")
+
+
 def test_it_is_known_by_its_first_bytes_too(tmp_path: Path) -> None:
     path = Path(llama(tmp_path)).rename(tmp_path / "blob")
     assert kvcalc.load(str(path)).name == "blob"

@@ -158,6 +158,17 @@ def test_weights_that_are_not_read_are_told(tmp_path: Path) -> None:
     assert value(kvcalc.load(path), "weight_bytes", Workload(1)) == 2 * (parameters + 512), "the file's bytes"
 
 
+def test_scales_of_a_tensor_are_bytes_and_no_parameters(tmp_path: Path) -> None:
+    """NVFP4 as the converter writes it: a scale of each tensor beside it."""
+    scales: dict[str, tuple[int, ...]] = {"blk.0.attn_q.scale": (1,), "blk.1.ffn_up.input_scale": (1,)}
+    types = dict.fromkeys(scales, "F32")
+    alone = kvcalc.load(write_gguf(tmp_path / "m.gguf", "llama", LLAMA_KEYS, llama_shapes()))
+    spec = kvcalc.load(write_gguf(tmp_path / "m.gguf", "llama", LLAMA_KEYS, {**llama_shapes(), **scales}, types))
+    assert value(spec, "weight_bytes", Workload(1)) == value(alone, "weight_bytes", Workload(1)) + 8
+    assert spec.quantization is not None
+    assert spec.quantization.note == ""
+
+
 def test_prediction_layers_stand_apart(tmp_path: Path) -> None:
     """The last block predicts: neither its cache nor its weights are counted until it runs."""
     alone = kvcalc.load(write_gguf(tmp_path / "m.gguf", "llama", LLAMA_KEYS, llama_shapes()))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"GGUF"
 SUFFIX = ".gguf"
-MAX_HEADER = 256 << 20
+MAX_HEADER = 128 << 20  # a vocabulary of 300,000 tokens and its merges take some 20 MiB
 MAX_PARTS = 1_000
 _SPLIT = re.compile(r"-([0-9]{5})-of-([0-9]{5})\.gguf$")
 
@@ -66,6 +66,8 @@ def read_header(path: str) -> Header:
     header = _read(path)
     from gguf import Keys
 
+    from kvcalc.readers.gguf_walk import MAX_TENSORS
+
     count = header.values.get(Keys.Split.LLM_KV_SPLIT_COUNT, 0)
     if not isinstance(count, int) or count < 2:
         return header
@@ -75,12 +77,17 @@ def read_header(path: str) -> Header:
     parts = [f"{path[: match.start()]}-{at:05d}-of-{count:05d}.gguf" for at in range(1, count + 1)]
     if missing := [part for part in parts if not os.path.isfile(part)]:
         raise ConfigError(path, f"one of {count} parts, and {os.path.basename(missing[0])} is not beside it")
-    headers = [header if part == path else _read(part) for part in parts]
-    tensors = {name: tensor for one in headers for name, tensor in one.tensors.items()}
-    said = headers[0].values.get(Keys.Split.LLM_KV_SPLIT_TENSORS_COUNT, len(tensors))
+    first, tensors = header, {}
+    for at, part in enumerate(parts):
+        one = header if part == path else _read(part)
+        first = first if at else one
+        tensors.update(one.tensors)
+        if len(tensors) > MAX_TENSORS:
+            raise ConfigError(path, f"its parts hold more than {MAX_TENSORS:,} tensors")
+    said = first.values.get(Keys.Split.LLM_KV_SPLIT_TENSORS_COUNT, len(tensors))
     if said != len(tensors):
         raise ConfigError(path, f"its parts hold {len(tensors)} tensors, not {said}")
-    return headers[0]._replace(tensors=tensors)
+    return first._replace(tensors=tensors)
 
 
 def _read(path: str) -> Header:

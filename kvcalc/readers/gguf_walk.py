@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     import mmap
 
 MAX_KEYS = 10_000
-MAX_TENSORS = 200_000
+MAX_TENSORS = 50_000  # of all parts: DeepSeek-V3 has 1,025, a Mixtral with experts apart 995
 MAX_TEXTS = 2_000_000  # in all lists: the largest vocabularies have 300,000 tokens and 500,000 merges
-MAX_KEPT = 10_000  # numbers of a list
-MAX_TEXT = 65_535
+MAX_KEPT = 2_000  # numbers of a list, one a layer
+MAX_NUMBERS = 200_000  # of all lists that are kept
+MAX_NAME = 512  # bytes of a key's or tensor's name; ggml's own limit for a tensor is 64
+MAX_TEXT = 1_000  # of a value that are kept: a chat template is not needed
 MAX_DIMENSIONS = 4  # of ggml: GGML_MAX_DIMS
 NUMBERS = {
     GGUFValueType.UINT8: "B",
@@ -68,6 +70,7 @@ class _Walk:
         self.at = 4
         self.size = len(data)
         self.texts = 0
+        self.numbers = 0
         self.order = "<"
         self.values: dict[str, Any] = {}
         self.tensors: dict[str, Tensor] = {}
@@ -123,7 +126,8 @@ class _Walk:
         if inner not in NUMBERS:
             raise self.error(f"{key!r} is a list of what no list can hold")
         layout = NUMBERS[GGUFValueType(inner)]
-        if length > MAX_KEPT:
+        self.numbers += length if length <= MAX_KEPT else 0
+        if length > MAX_KEPT or self.numbers > MAX_NUMBERS:
             self.skip(length * struct.calcsize(f"<{layout}"))
             return None
         return list(self.take(f"{length}{layout}"))
@@ -158,9 +162,9 @@ class _Walk:
         self.tensors[name] = Tensor(shape, known.name.lower(), prod(shape) // block * size)
 
     def text(self, *, name: bool = False) -> str:
-        """A text; one too long is an error for a name, and cut short for a value (chat templates are long)."""
+        """A text; one too long is an error for a name, and cut short for a value."""
         length = self.number("Q")
-        if name and length > MAX_TEXT:
+        if name and length > MAX_NAME:
             raise self.error(f"a name of {length:,} bytes")
         start = self.at
         self.skip(length)

@@ -19,7 +19,6 @@ from kvcalc.readers.llama_cpp.layers import blocks_of, layers_of, norm_of
 from kvcalc.readers.llama_cpp.likeness import MODEL_TYPES, likeness_of, unused
 from kvcalc.readers.llama_cpp.rotary import rope_of
 from kvcalc.readers.llama_cpp.stored import format_name, in_attention, kind_of, stored_in, within
-from kvcalc.readers.schema import MAX_LAYERS
 from kvcalc.readers.text import Document
 from kvcalc.tuples import NamedTuple
 from kvcalc.weight_bytes import held
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from kvcalc.readers.huggingface import Origins
     from kvcalc.readers.text import Place
 
+MAX_LAYERS = 512  # llama.cpp's LLAMA_MAX_LAYERS
 NATIVE = "describe it in native YAML: see README, Configs"
 ORIGINS = {  # of native fields, the keys that say them
     "hidden_size": "embedding_length",

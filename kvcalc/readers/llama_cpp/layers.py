@@ -44,14 +44,13 @@ def layers_of(keys: Keys, blocks: list[Block]) -> dict[str, Any]:
     """What the layers say: one for all, or kinds by name with their order."""
     reaches, bare = _reaches(keys, len(blocks)), 2 * (norm_of(blocks) == "unweighted")
     told = [_layer(keys, at, blocks, reaches[at], bare) for at in range(len(blocks))]
-    distinct: list[dict[str, Any]] = []
-    for one in told:
-        if one not in distinct:
-            distinct.append(one)
+    kinds = {repr(one): one for one in told}
+    distinct = list(kinds.values())
     if len(distinct) == 1:
         return distinct[0]
     names = _names(distinct)
-    order = order_of([names[distinct.index(one)] for one in told])
+    name_of = dict(zip(kinds, names, strict=True))
+    order = order_of([name_of[repr(one)] for one in told])
     norms = distinct[0]["norms_per_layer"]
     return {"norms_per_layer": norms, "layers": dict(zip(names, distinct, strict=True)), **order}
 

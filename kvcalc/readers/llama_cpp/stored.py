@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from kvcalc.readers.gguf import Header
     from kvcalc.readers.gguf_walk import Tensor
 
-# Tables that are made, not learned, and biases that only choose experts: buffers of the model, no parameters.
+# Tables that are made, not learned, biases that only choose experts, scales of types such as NVFP4: no parameters.
 BUFFERS = re.compile(
-    r"rope_freqs\.weight|rope_factors_(long|short)\.weight"
+    r"rope_freqs\.weight|rope_factors_(long|short)\.weight|(blk\.\d+\.)?\w+\.(input_)?scale"
     r"|blk\.\d+\.(exp_probs_b(\.bias)?|layer_output_scale\.weight|rope_freqs\.weight)"
 )
+SCALES = re.compile(r"ffn_(gate_inp|down_exps)\.scale$")  # learned in Gemma 4; elsewhere a type's own, of a tensor
 CHOICE = re.compile(r"exp_probs_b(\.bias)?$")
 ATTENTION = re.compile(rf"(?!(?:{'|'.join(NORMS)})(?:\.|$))(?:attn_|ssm_|shortconv\.|indexer\.)")
 OUTSIDE = {"token_embd.weight": "embedding", "position_embd.weight": "positions", "output.weight": "lm_head"}
@@ -35,7 +36,9 @@ _PLAIN = {"all_f32": "fp32", "f32": "fp32", "f16": "fp16", "f64": "fp64"}
 def kind_of(architecture: str, name: str, tensor: Tensor) -> str:
     """What kind of weights a tensor holds, in the words of a weight format's kinds; 'buffers' where none."""
     if BUFFERS.fullmatch(name):
-        return "router" if architecture in LEARNED_CHOICE and CHOICE.search(name) else "buffers"
+        learned = architecture in LEARNED_CHOICE and CHOICE.search(name)
+        learned = learned or (architecture == "gemma4" and SCALES.search(name))
+        return "router" if learned else "buffers"
     match = _BLOCK.fullmatch(name)
     if match is None:
         return OUTSIDE.get(name, "vectors")
