@@ -87,7 +87,8 @@ def _budget(one: Fit, *, verdict: bool) -> Table:
 
 def _what(one: Fit) -> str:
     """What the cache line counts: a replica's share of the batch, or a group's of that."""
-    each = -(-(-(-(one.batch or 1) // one.deal.replicas)) // one.deal.groups)
+    each = -(-(one.batch or 1) // one.deal.replicas)
+    each = -(-each // one.deal.groups)
     length = one.context if one.context is not None else 1
     return f"{each:,} x {tokens(length)}"
 
