@@ -20,6 +20,7 @@ from kvcalc.attention.reach import Chunk, Full, Window
 from kvcalc.attention.rwkv import Rwkv4
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError
+from kvcalc.fitting import Place, fit
 from kvcalc.model import Branch, ModelSpec
 from kvcalc.workload import Workload
 from refusals import assert_refused, quickly
@@ -84,7 +85,7 @@ def test_no_engine_reserves_less_than_the_paper_needs(
 def test_more_tokens_and_more_sequences_are_never_less(
     engine: str, spec: ModelSpec, n: int, more: int, batch: int, tp: int
 ) -> None:
-    if engine in OLD and any(branch.memory.states() for _, branch in spec.branches()):
+    if engine == "vllm@0.11.0" and any(branch.label.startswith("KDA") for _, branch in spec.branches()):
         return  # refused: below
     few, longer = (number(spec, asked(engine, tokens, batch, tp)) for tokens in (n, n + more))
     wider = number(spec, asked(engine, n, batch + 1, tp))
@@ -134,12 +135,40 @@ def test_layers_that_an_engine_has_not_are_refused_by_name(engine: str) -> None:
             analyze(model(heads(16, 2, 64), branch), Workload(9, engine=engine))
 
 
-def test_old_versions_refuse_what_was_not_run_of_them() -> None:
-    state = model(heads(16, 2, 64), Mamba1(64, 16, 4, 4))
-    for engine in OLD:
-        with pytest.raises(KvcalcError, match="Mamba-16 layers is not modelled"):
-            analyze(state, asked(engine, 9))
-    assert number(state, asked("vllm", 9))
+def test_old_versions_refuse_what_they_have_not() -> None:
+    kda = model(heads(16, 2, 64), Kda(16, 64, 4, 64))
+    with pytest.raises(KvcalcError, match=r"vllm@0.11.0: how it stores KDA-64 layers is not modelled"):
+        analyze(kda, asked("vllm@0.11.0", 9))
+    assert number(kda, asked("vllm@0.20.0", 9)) <= number(kda, asked("vllm", 9))
+    cached = asked("vllm@0.20.0", 9)._replace(engine_options=(("enable_prefix_caching", "on"),))
+    with pytest.raises(KvcalcError, match="with enable_prefix_caching: how it stores KDA-64 layers"):
+        analyze(kda, cached)
+
+
+def test_states_of_old_versions_derived_by_reading() -> None:
+    """One block a request: 0.20 has no prefix cache for such models unless asked, and 0.11 none."""
+    qwen, load = kvcalc.load("qwen3-next-80b-a3b"), asked("vllm@0.20.0", 32768)
+    off = asked("vllm", 32768)._replace(engine_options=(("enable_prefix_caching", "off"),))
+    assert number(qwen, load) == number(qwen, off) == number(qwen, asked("vllm@0.11.0", 32768))
+    page = 544 * 2 * 2 * 256 * 2  # the least block of 16 tokens and more that a state fits into
+    assert number(qwen, load) == 12 * page * (3 + -(-32768 // 544))
+    drafted = load._replace(engine_options=(("num_speculative_tokens", "2"),))
+    assert number(qwen, drafted) > number(qwen, load)
+    alone = model(Mamba1(64, 16, 4, 4))
+    (row,) = (one.row() for one in fit(alone, asked("vllm@0.20.0", 500), Place(budget=1 << 20), 500, 1))
+    assert row["pool_tokens"] == 500 * int(str(row["num_blocks"]))
+
+
+def test_index_keys_and_encoders_of_old_versions_derived_by_reading() -> None:
+    """0.11 lays out latents beside an index as fp8_ds_mla unless told otherwise; an encoder's room is as of today."""
+    sparse = kvcalc.load("deepseek-v3.2")
+    assert number(sparse, asked("vllm@0.20.0", 32768)) == 61 * 32768 * (1152 + 132)
+    assert number(sparse, asked("vllm@0.11.0", 32768)) == 61 * 32768 * (656 + 132)
+    whisper = kvcalc.load("whisper-large-v3")
+    for engine in ("vllm", *OLD):
+        assert number(whisper, asked(engine, 448)) == (28 + 512) * 2621440
+    long = asked("vllm", 448)._replace(encoder_tokens=10_000)
+    assert number(whisper, long) == (28 + 625) * 2621440  # longer than a step: never under-counted
 
 
 # ---------------------------------------------------------------- as a user

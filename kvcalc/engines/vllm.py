@@ -260,7 +260,9 @@ def pool_of(
     blocks = budget_bytes // made.bytes_per_block
     concurrency = blocks / sum(each)
     if version in OLD:
-        size = blocks // len(made.groups) * min(group.spec.block for group in made.groups) * int(chosen.get("cp", 1))
+        tokens = [scope["n"] if group.spec.form == STATE else group.spec.block for group in made.groups]
+        tokens_of_a_block = min(tokens) * int(chosen.get("cp", 1))  # a state's is as long as the context
+        size = blocks // len(made.groups) * tokens_of_a_block
         return Pool(startup_bytes(made, chosen, version, scope) <= budget_bytes, blocks, size, concurrency)
     fits = batch * sum(each) * made.bytes_per_block <= budget_bytes - made.bytes_per_block
     return Pool(fits, blocks, int(concurrency * scope["n"]), concurrency)

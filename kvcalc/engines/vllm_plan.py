@@ -128,11 +128,12 @@ def plan_of(kinds: Sequence[Kind], workload: Workload, chosen: Settings, version
         if isinstance(kind, KvHeads):
             made += _heads(kind, tp, dtype, block, version, windows=hybrid or not some_full)
         elif isinstance(kind, Vector):
-            row = pages.vector_bytes(kind, dtype, indexed=indexed, gpu=gpu)
+            layout = "fp8_ds_mla" if version == "0.11.0" and indexed and kind.role == "latent" else dtype
+            row = pages.vector_bytes(kind, layout, indexed=indexed, gpu=gpu)
             page = block * row
             made.append(Spec(kind.layers, kind.label, FULL, 0, block, row, page, row, latent=True, at=kind.at))
     if states:
-        made = _with_states(owners, made, states, workload, chosen, state_dtype, kernel, block)
+        made = _with_states(owners, made, states, workload, chosen, version, state_dtype, kernel, block)
         block = max(one.block for one in made)
     return _grouped(block, made, version)
 
@@ -147,11 +148,8 @@ def _check(heads: list[KvHeads], vectors: list[Vector], states: list[Recurrent],
             refuse("vllm", state.label)
         if state.heads % tp or state.channels % tp or (state.groups > 1 and state.groups % tp):
             raise KvcalcError(f"vllm: the heads or groups of {state.label} do not divide by --tp {tp}")
-    if version in OLD:
-        beyond = [kind.label for kind in vectors if kind.role == "key"] + [state.label for state in states]
-        beyond += [kind.label for kind in heads if kind.kind == CROSS]
-        if beyond:
-            refuse(f"vllm@{version}", beyond[0])
+        if state.kind == "kda" and version == "0.11.0":  # which has none
+            refuse(f"vllm@{version}", state.label)
 
 
 def _check_shared(heads: list[KvHeads], tp: int, cp: int) -> None:
@@ -198,18 +196,24 @@ def _with_states(
     states: list[Recurrent],
     workload: Workload,
     chosen: Settings,
+    version: str,
     state_dtype: str,
     kernel: int,
     block: int,
 ) -> list[Spec]:
-    """States take a page as attention does, whose block is raised until the largest state fits into one."""
-    caching = bool(chosen["enable_prefix_caching"]) and bool(attending)
+    """States take a page as attention does, whose block is raised until the largest state fits into one.
+
+    Before 0.33 models with states have no prefix cache unless it is asked for, and 0.11 has it for none.
+    """
+    caching = bool(chosen["enable_prefix_caching"]) and bool(attending) and version not in OLD
+    if version in OLD and ("enable_prefix_caching", "on") in workload.engine_options:
+        refuse(f"vllm@{version} with enable_prefix_caching", states[0].label)
     drafts = int(chosen["num_speculative_tokens"])
     sizes = [_state_bytes(kind, workload, state_dtype, workload.tensor_parallel, drafts) for kind in states]
     wholes = [_state_bytes(kind, workload, state_dtype, 1, drafts) for kind in states]
     if attending:
         row, least = attending[0].row, max(kernel, block)
-        if any(one.latent for one in attending):
+        if any(one.latent for one in attending) and version not in OLD:
             least = max(least, LATENT_BESIDE_STATES)
         aligns = [_align(kind) for kind in states]
         if caching and all(aligns):
@@ -226,7 +230,8 @@ def _with_states(
             continue
         size, whole = at[id(kind)]
         page = block * attending[0].row if attending else size
-        blocks = 1 + drafts if not caching else 2 + drafts + (_align(kind) > 0)
+        spare = 0 if version == "0.11.0" else drafts
+        blocks = 1 + spare if not caching else 2 + spare + (_align(kind) > 0)
         like = (size, kind.recurrent, kind.channels, blocks)  # specs of other shapes are not equal
         made.append(Spec(kind.layers, kind.label, STATE, 0, block, size, page, whole, blocks, like, at=kind.at))
     return made
