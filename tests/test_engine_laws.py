@@ -251,3 +251,58 @@ def test_rows_of_an_engine_are_a_baseline(tmp_path: Path) -> None:
     (row, _) = records("compare gemma-3-27b --engine vllm@0.20,vllm --tp 2 --quiet", *options)
     assert row["engine_options"] == "max_num_batched_tokens=2048,block_size=32"
     assert records(f"diff --baseline {path}") == []
+
+
+# ---------------------------------------------------------------- other memories that an engine has
+
+
+def test_memories_of_few_engines_derived_by_reading() -> None:
+    """Blocks that an index selects are stored whole, its keys in bf16; RWKV's states are llama.cpp's alone."""
+    n, m3 = 4096, kvcalc.load("minimax-m3")
+    assert number(m3, asked("vllm", n)) == n * (60 * 4 * 256 * 2 + 57 * 128 * 2)
+    assert number(m3, asked("vllm", n, tp=8)) == n * (60 * 256 * 2 + 57 * 128 * 2)  # one head, and every key
+    assert number(m3, asked("llamacpp", n)) == n * (60 * 4 * 256 * 2 + 57 * 2 * 128 * 2)  # V beside the keys
+    assert number(m3, asked("vllm", 129)) == number(m3, asked("vllm", 256))
+    rwkv = kvcalc.load("rwkv-7-world-1.5b")
+    assert number(rwkv, asked("llamacpp", n, 3)) == 3 * 24 * (2048 * 64 + 2 * 2048) * 4
+    linear = kvcalc.load("minimax-text-01")
+    state = 64 * 128 * 128 * 2  # in the model's bf16
+    assert number(linear, asked("vllm@0.20.0", n)) == 10 * state * (7 + n // 512)
+    with pytest.raises(KvcalcError, match="Linear-128 layers is not modelled"):
+        analyze(linear, asked("vllm", n))
+
+
+def test_states_that_sglang_serves_derived_by_reading() -> None:
+    """Short convolutions beside attention; Mamba 1 where there is nothing else."""
+    lfm = kvcalc.load("lfm2-1.2b")
+    assert number(lfm, asked("sglang", 1000)) == 1000 * 6 * 8 * 128 * 2 + 10 * 2048 * 2 * 2
+    alone = model(Mamba1(64, 16, 4, 4), Mamba1(64, 16, 4, 4))
+    assert number(alone, asked("sglang", 1000)) == 2 * (64 * 3 * 2 + 64 * 16 * 4)
+    assert number(alone, asked("sglang", 1, tp=2)) == 2 * (32 * 3 * 2 + 32 * 16 * 4)
+    with pytest.raises(KvcalcError, match="Mamba-16 layers is not modelled"):
+        analyze(model(heads(16, 2, 64), Mamba1(64, 16, 4, 4)), asked("sglang", 9))
+
+
+def test_sglang_holds_the_window_and_what_is_not_freed_yet() -> None:
+    """gpt-oss: W + 128 + two pages of a window in decode, 0.8 of the tokens reserved; Gemma 3 keeps every token."""
+    n, oss = 32768, kvcalc.load("gpt-oss-20b")
+    full, each = 12 * n * 2048, 12 * 2048
+    assert number(oss, asked("sglang", n), "held_bytes") == full + each * (128 + 128 + 2)
+    assert number(oss, asked("sglang", n)) == full + each * n * 8 // 10
+    paged = asked("sglang", n)._replace(engine_options=(("page_size", "64"),))
+    assert number(oss, paged, "held_bytes") == full + each * (128 + 128 + 2 * 64)
+    for words in ((), (("hybrid_swa", "off"),)):
+        load = asked("sglang", n)._replace(engine_options=words)
+        kept = number(kvcalc.load("gemma-3-27b"), load, "held_bytes")
+        assert kept == number(kvcalc.load("gemma-3-27b"), load) == 62 * n * 8192
+
+
+def test_the_architecture_alone_decides_whose_windows_are_honoured() -> None:
+    oss = kvcalc.load("gpt-oss-20b")
+    other = oss._replace(architecture="Gemma3ForCausalLM", name="gpt-oss-20b")
+    assert number(other, asked("sglang", 4096)) == 24 * 4096 * 2048
+    listed = kvcalc.load("gemma-3-27b")._replace(architecture="MellumForCausalLM")
+    assert number(listed, asked("sglang", 32768)) < 62 * 32768 * 8192
+    assert number(listed._replace(architecture="InklingForConditionalGeneration"), asked("sglang", 32768)) < number(
+        listed, asked("sglang", 32768)
+    )

@@ -27,6 +27,7 @@ class KvHeads(NamedTuple):
     """So many layers with n_kv heads of K, d_k wide, and of V, d_v wide. `span` tokens: of the window, or of a chunk.
 
     `shares`: they read an earlier layer's K and V and leave none. `query_heads` 0: not known. `at`: where they stand.
+    `blocks` of so many tokens, which an index beside them selects; 0: none does.
     """
 
     layers: int
@@ -40,10 +41,13 @@ class KvHeads(NamedTuple):
     shares: bool = False
     reach: Reach | None = None
     at: tuple[int, ...] = ()
+    blocks: int = 0
 
 
 class Vector(NamedTuple):
     """So many layers with one vector a token for all heads: a 'latent', an index's 'key', or 'shared' by K and V.
+
+    The key of an index that selects blocks of heads' tokens is a 'block key'.
 
     `rope` of its elements are rotated. `span` tokens of a window, which a shared one has.
     """
@@ -124,9 +128,12 @@ def layers_of(spec: ModelSpec, engine: str) -> list[Kind]:
         if (kind := _kind(spec, len(indices), branch, engine)) is not None:
             found.append(kind._replace(at=tuple(sorted(indices))))
     latents = any(isinstance(kind, Vector) and kind.role == "latent" for kind in found)
-    for kind in found:
+    selected = any(isinstance(kind, KvHeads) and kind.blocks for kind in found)
+    for at, kind in enumerate(found):
         if isinstance(kind, Vector) and kind.role == "key" and not latents:
-            refuse(engine, kind.label)  # beside heads, as MiniMax-M3 has it
+            if not selected:
+                refuse(engine, kind.label)
+            found[at] = kind._replace(role="block key")  # beside heads, as MiniMax-M3 has it
     if not any(isinstance(kind, Rows) for kind in found):  # no engine has one without the other
         memories: list[tuple[Any, str]] = [(branch.memory, branch.label) for _, branch in spec.branches()]
         for memory, label in memories:
@@ -168,6 +175,7 @@ def _kind(spec: ModelSpec, layers: int, branch: Branch, engine: str) -> Kind | N
             memory.num_attention_heads,
             branch.shares_kv,
             branch.reach,
+            blocks=reach.block_size if (reach := _selected(branch)) else 0,
         )
     if memory.kind == "mla" and branch.reach.kind in ("full", "top"):
         elements = memory.kv_lora_rank + memory.qk_rope_head_dim
@@ -191,9 +199,13 @@ def _kind(spec: ModelSpec, layers: int, branch: Branch, engine: str) -> Kind | N
     refuse(engine, label)
 
 
+def _selected(branch: Branch) -> Any:  # its fields are its kind's
+    return branch.reach if branch.reach.kind == "selected" else None
+
+
 def _reach(branch: Branch, label: str, engine: str) -> tuple[str, int]:
     reach: Any = branch.reach
-    if reach.kind == "full":
+    if reach.kind in ("full", "selected"):
         return FULL, 0
     if reach.kind == "window" and reach.dilation == 1:
         return WINDOW, reach.sliding_window
@@ -257,6 +269,11 @@ def _linear(layers: int, label: str, memory: Any, _: int) -> Recurrent:
     return Recurrent(layers, label, "linear", elements, heads=memory.num_heads)
 
 
+def _rwkv(layers: int, label: str, memory: Any, hidden_size: int) -> Recurrent:
+    elements = memory.num_heads * memory.head_dim * memory.head_dim
+    return Recurrent(layers, label, "rwkv", elements, 2, hidden_size, memory.num_heads)
+
+
 ROWS = {"compressed_kv": ("row", "head_dim"), "compressed_index": ("key", "index_head_dim")}
 STATES = {
     "mamba1": _mamba1,
@@ -265,4 +282,6 @@ STATES = {
     "kda": _kda,
     "short_conv": _short_conv,
     "linear": _linear,
+    "rwkv6": _rwkv,
+    "rwkv7": _rwkv,
 }

@@ -76,7 +76,12 @@ def rows_of(kinds: Sequence[Kind], workload: Workload, chosen: Settings) -> list
         if isinstance(kind, Recurrent):
             found.append((kind, F32 * (kind.conv_of_a_rank(1) + kind.recurrent)))
         elif not isinstance(kind, KvHeads):
-            found.append((kind, row_bytes(type_k, kind.elements)))  # one vector, kept as K; there is no V
+            row = row_bytes(type_k, kind.elements)  # one vector, kept as K; there is no V
+            if isinstance(kind, Vector) and kind.role == "block key":
+                row += row_bytes(
+                    type_v, next(one.d_v for one in heads)
+                )  # but beside blocks of heads: llama_kv_cache_msa
+            found.append((kind, row))
         elif kind.kind != CROSS:  # of those the encoder's output is kept, outside the cache
             width = kind.kv_heads * kind.d_v if flash else widest
             found.append((kind, row_bytes(type_k, kind.kv_heads * kind.d_k) + row_bytes(type_v, width)))

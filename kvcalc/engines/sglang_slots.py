@@ -155,7 +155,7 @@ def slots_of(
     cells, states = [], []
     for kind in on_stage(kinds, stage):
         if isinstance(kind, KvHeads):
-            if kind.kind == CROSS:
+            if kind.kind == CROSS or kind.blocks:
                 refuse("sglang", kind.label)
             row, whole = (h * (kind.d_k + kind.d_v) * each for h in (rank_heads(kind, tp), kind.kv_heads))
             span = kind.span if honoured and kind.kind in (WINDOW, CHUNK) else 0

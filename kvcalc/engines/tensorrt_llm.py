@@ -46,7 +46,7 @@ def rows_of(kinds: Sequence[Kind], workload: Workload, state_dtype: str = "") ->
     for kind in kinds:
         if isinstance(kind, Recurrent):
             own = workload.state_dtype or state_dtype or "fp32"
-            if kind.kind == "linear" or own not in BYTES:
+            if kind.kind in ("linear", "rwkv") or own not in BYTES:
                 refuse("tensorrt-llm", kind.label)
             if kind.heads % tp or kind.channels % tp or (kind.groups > 1 and kind.groups % tp):
                 raise KvcalcError(f"tensorrt-llm: the heads or groups of {kind.label} do not divide by --tp {tp}")
@@ -60,7 +60,7 @@ def rows_of(kinds: Sequence[Kind], workload: Workload, state_dtype: str = "") ->
         elif kind.shares:
             continue
         elif isinstance(kind, KvHeads):
-            if kind.kind == CROSS or kind.d_k != kind.d_v:
+            if kind.kind == CROSS or kind.blocks or kind.d_k != kind.d_v:
                 refuse("tensorrt-llm", kind.label)
             row, whole = (h * 2 * kind.d_k * each for h in (-(-kind.kv_heads // tp), kind.kv_heads))
             found.append((kind, row, whole))

@@ -72,6 +72,8 @@ def head_bytes(dtype: str, d_k: int, d_v: int) -> int:
 
 def vector_bytes(kind: Vector, dtype: str, *, indexed: bool, gpu: str) -> int:
     """Bytes of a latent or of an index's key of one token; sparse attention on Hopper lays fp8 out as fp8_ds_mla."""
+    if kind.role == "block key":
+        return 2 * kind.elements  # bf16 whatever the layout: indexer_kv_dtype
     if kind.role == "key":
         return kind.elements + 4 * -(-kind.elements // 128)
     plain = kind.elements - kind.rope
@@ -89,10 +91,10 @@ def kernel_block(heads: list[KvHeads], vectors: list[Vector], dtype: str, gpu: s
     """Tokens of the smallest block that every backend takes; before 0.33 latents on Hopper are FlashMLA's."""
     if heads and dtype in BLACKWELL and gpu != "b200":
         raise KvcalcError(f"vllm: no attention backend of an {gpu} takes kv_cache_dtype={dtype}", "gpu_class=b200")
-    found = [KERNELS[gpu]] if heads else []
+    found = [KERNELS[gpu], *(kind.blocks for kind in heads)] if heads else []
     if any(kind.role == "key" for kind in vectors):
         found.append(INDEXED_KERNEL)
-    elif vectors:
+    elif any(kind.role == "latent" for kind in vectors):
         flash_mla = gpu == "h100" and (old or dtype != "bf16")
         found.append(FLASHMLA_KERNEL if flash_mla else LATENT_KERNELS[gpu])
     if dtype.startswith("turboquant"):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kvcalc.workload import Workload
 
 STATE = "state"
+STATES = ("mamba1", "mamba2", "gated_deltanet", "kda", "short_conv")  # linear attention too before 0.33
 LATENT_BESIDE_STATES = 128  # the least block of a latent beside states
 GDN_ALIGN, KIMI_K3_ALIGN = 64, 16  # tokens between checkpoints of a state that prefix caching keeps
 OLD = ("0.20.0", "0.11.0")
@@ -113,6 +114,8 @@ def plan_of(kinds: Sequence[Kind], workload: Workload, chosen: Settings, version
     _check(heads, vectors, states, tp, version)
     if workload.context_parallel > 1:
         _check_shared(heads, tp, workload.context_parallel)
+    if version in OLD and any(kind.blocks for kind in heads):
+        refuse(f"vllm@{version}", next(kind.label for kind in heads if kind.blocks))
     dtype = pages.cache_dtype(workload, str(chosen["kv_cache_dtype"]))
     if dtype in pages.LATENTS and heads:
         refuse(f"vllm with kv_cache_dtype={dtype}", heads[0].label)
@@ -144,7 +147,7 @@ def _check(heads: list[KvHeads], vectors: list[Vector], states: list[Recurrent],
         if kind.query_heads % tp:
             raise KvcalcError(f"vllm: {kind.query_heads} attention heads do not divide by --tp {tp}")
     for state in states:
-        if state.kind == "linear":
+        if state.kind not in STATES and not (state.kind == "linear" and version in OLD):
             refuse("vllm", state.label)
         if state.heads % tp or state.channels % tp or (state.groups > 1 and state.groups % tp):
             raise KvcalcError(f"vllm: the heads or groups of {state.label} do not divide by --tp {tp}")
