@@ -39,6 +39,9 @@ def packed_plan(kinds: Sequence[Kind], workload: Workload, chosen: Settings, ver
         )
     if workload.dtype_k or workload.dtype_v:
         raise KvcalcError("vllm: K and V are stored alike: --dtype-k and --dtype-v are not its", "--dtype, for both")
+    if workload.pipeline_parallel > 1 or workload.context_parallel > 1:
+        ways = "--pp" if workload.pipeline_parallel > 1 else "--cp"
+        refuse(f"vllm with {ways}", next(kind.label for kind in kinds if isinstance(kind, Rows)))
     if chosen["disable_hybrid_kv_cache_manager"]:
         refuse("vllm with disable_hybrid_kv_cache_manager", kinds[0].label)
     if workload.pipeline_parallel > 1 or workload.context_parallel > 1:
