@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from kvcalc.analysis import Report, analyze
 from kvcalc.errors import KvcalcError
+from kvcalc.report.units import bytes_binary
 from kvcalc.reserving import engine_notes
 from kvcalc.rows import row, stored_roles
 from kvcalc.tuples import NamedTuple
 from kvcalc.variants import NotRebuiltError, default_variants, rebuild
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from kvcalc.model import ModelSpec
     from kvcalc.request import Request
@@ -69,6 +70,7 @@ def compare(specs: Sequence[ModelSpec], request: Request, variants: list[Variant
                         raise
                     notes.append(f"{spec.name}: {name} is left out: {error.message}")
         told = [*engine_notes(spec, workloads), *machine_notes(spec, workloads)]
+        told += [note for report in reports if report.spec.name == spec.name for note in _does_not_fit(report)]
         notes += [note for note in told if note not in notes]
     if len({report.workload.context_tokens for report in reports}) > 1:
         notes.append(CONTEXTS_DIFFER)
@@ -82,6 +84,22 @@ def machine_notes(spec: ModelSpec, workloads: Sequence[Workload]) -> list[str]:
     if machines and any(feedforward.kind == "moe" for _, feedforward in spec.feedforwards()):
         told.append(EXPERTS)
     return list(dict.fromkeys(told))
+
+
+def _does_not_fit(report: Report) -> Iterator[str]:
+    """That a machine has less memory than the weights and the cache of the model as configured."""
+    machine, weights, cache = report.workload.machine, report.value("weight_bytes"), report.value("cache_bytes")
+    from kvcalc.memory_budget import deal
+
+    if machine is None or weights is None or cache is None or report.variant != "configured":
+        return
+    needed = weights * deal(report.workload, machine).replicas + cache
+    memory = machine.devices * machine.accelerator.memory_bytes
+    if needed > memory:
+        beyond = (
+            f"{bytes_binary(needed)} of weights and cache are more than the {bytes_binary(memory)} of {machine.label}"
+        )
+        yield f"{report.spec.name}: {beyond}; kvcalc fit solves for what fits"
 
 
 EXPERTS = (

@@ -60,18 +60,25 @@ def parse_places(on: list[str], budget: str | None, reserve: str | None, utiliza
 
 
 def fits(spec: ModelSpec, question: Question, places: Sequence[Place]) -> Fits:
-    """Every answer: of each engine asked for, in each place."""
+    """Every answer: of each engine asked for, in each place. Of several, one that an engine refuses is left out.
+
+    Raises KvcalcError where none is left.
+    """
     request = question.request
-    workloads = (request.workload, *request.beside)
-    answers = [
-        one
-        for workload in workloads
-        for place in places
-        for one in fit(spec, workload, place, request.context_tokens, question.batch)
-    ]
+    answers: list[Fit] = []
+    refused: dict[str, KvcalcError] = {}
+    for workload in (request.workload, *request.beside):
+        for place in places:
+            try:
+                answers += fit(spec, workload, place, request.context_tokens, question.batch)
+            except KvcalcError as error:
+                where = f" on {place.machine.label}" if place.machine else ""
+                refused[f"{spec.name}: {told_engine(workload)}{where} is left out: {error.message}"] = error
+    if not answers:
+        raise next(iter(refused.values()))
     shown = [one.workload for one in answers if one.context is not None]
     warnings = cautions(spec, shown) if shown else []
-    notes = list(dict.fromkeys(engine_notes(spec, [one.workload for one in answers])))
+    notes = [*refused, *dict.fromkeys(engine_notes(spec, [one.workload for one in answers]))]
     if any(one.endless for one in answers):
         notes.append(f"{spec.name}: its cache stops growing: any context fits")
     if spec.left_out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 
 import pytest
@@ -179,14 +180,17 @@ def test_exit_codes_and_several_places() -> None:
     lines = [line.split()[:3] for line in both.out.splitlines()]
     assert ["8xH100-SXM", "paper", "no"] in lines
     assert ["8xB200", "paper", "yes"] in lines
-    assert "Does not fit: batch 1" in both.out
+    assert "Does not fit: the weights need" in both.out
     assert "Fits: batch 1 of 32,768 tokens." in both.out
     assert "assumed: matrices and cache split evenly" in both.err
     assert "unverified" in both.err
     assert "not counted" in both.err
     never = run("fit llama-3.1-405b --on 8xH100 -b 1")
     assert never.code == 1
-    assert "not even one token" in never.out
+    assert "Does not fit: the weights need" in never.out
+    tiny = run("fit llama-3.1-8b --budget 131071 -b 1")
+    assert tiny.code == 1
+    assert "not even one token of batch 1, it needs 1 B more on each device" in tiny.out
 
 
 def test_the_frontier_and_what_never_grows() -> None:
@@ -247,3 +251,33 @@ def test_vllm_takes_the_defaults_of_the_hardware() -> None:
     assert reserved["B200"] == 18_798_346_240
     assert reserved["A100-SXM-80"] is not None
     assert reserved["A100-SXM-80"] < reserved["H100"]
+
+
+def test_a_budget_reads_as_it_adds_up() -> None:
+    """No signs: what is taken is 'less', what is not there is 'missing'."""
+    for words, last in (("-c 32k -b 1", "free"), ("-c 32k -b 20", "missing")):
+        shown = run(f"fit llama-3.1-8b --on H100 --engine vllm {words} --reserve 1GiB").out
+        lines = [line for line in shown.splitlines() if "GiB" in line or "MiB" in line][:7]
+        names = [line.split("  ")[0] for line in lines if not line.startswith("Does")]
+        assert names == [
+            "memory", "less unused, 8%", "less set aside", "less weights", "left for the cache",
+            f"less cache of {words.split()[-1]} x 32,768 tokens", last,
+        ]  # fmt: skip
+        numbers = [int(line.split()[-1].replace(",", "")) for line in lines]
+        memory, unused, aside, weights, pool, cache, rest = numbers
+        assert memory - unused - aside - weights == pool
+        assert abs(pool - cache) == rest
+    assert "missing for the weights" in run("fit llama-3.1-405b --on H100 -c 1k").out
+
+
+def test_what_an_engine_refuses_is_left_out_of_several() -> None:
+    """Falcon-7B has 71 heads: vLLM runs it on one device, and not on eight."""
+    several = run("fit falcon-7b --on H100,8xH100 --engine vllm,paper -c 2k -f json")
+    assert several.code == 0
+    assert "vllm 0.33.0 on 8xH100-SXM is left out: vllm: 71 attention heads do not divide by --tp 8" in several.err
+    assert [(row["engine"], row["on"]) for row in json.loads(several.out)] == [
+        ("vllm", "1xH100-SXM"),
+        ("paper", "1xH100-SXM"),
+        ("paper", "8xH100-SXM"),
+    ]
+    assert_refused(quickly("fit", "falcon-7b", "--on", "8xH100", "--engine", "vllm"), "do not divide")

@@ -12,6 +12,7 @@ from kvcalc.rows import cache_dtype, weight_dtype
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kvcalc.engines import Pool
     from kvcalc.fitting import Fit
 
 
@@ -52,24 +53,16 @@ def _budget(one: Fit, *, verdict: bool) -> Table:
     budget = one.budget
     lines: list[tuple[str, int | None]] = [
         ("memory", budget.memory),
-        ("not used", budget.unused and -budget.unused),
-        ("set aside", budget.reserve and -budget.reserve),
-        ("weights", None if budget.weights is None else -budget.weights),
-        ("left for the cache", budget.pool),
+        (f"less unused, {_percent(budget.unused, budget.memory)}", budget.unused or None),
+        ("less set aside", budget.reserve or None),
+        ("less weights", budget.weights),
+        ("left for the cache" if budget.pool >= 0 else "missing for the weights", abs(budget.pool)),
     ]
     if verdict:
-        lines.append((f"cache of {_what(one)}", None if one.reserved is None else -one.reserved))
-        lines.append(("free", one.free))
-    if one.pool and verdict:
-        lines_of_pool = [
-            *([f"{one.pool.blocks:,} blocks"] if one.pool.blocks is not None else []),
-            f"cache size {tokens(one.pool.tokens)}",
-            *([f"maximum concurrency {one.pool.concurrency:.2f}x"] if one.pool.concurrency is not None else []),
-        ]
-        said = [f"{_engine(one)}: {', '.join(lines_of_pool)}"]
-    else:
-        said = []
-    shown = [(name, value) for name, value in lines if value is not None and (value or name == "free")]
+        lines.append((f"less cache of {_what(one)}", one.reserved))
+        lines.append(("free" if (one.free or 0) >= 0 else "missing", None if one.free is None else abs(one.free)))
+    said = [_pool(one, one.pool)] if one.pool and verdict else []
+    shown = [(name, value) for name, value in lines if value is not None]
     header = f"on each of {one.machine.devices} devices" if one.machine and one.machine.devices > 1 else "on the device"
     if not one.stage.whole:
         header = f"on a device of {one.stage.label}"
@@ -79,10 +72,28 @@ def _budget(one: Fit, *, verdict: bool) -> Table:
             tuple(name for name, _ in shown),
             numeric=False,
         ),
-        Column("", tuple(_signed(value) for _, value in shown)),
+        Column("", tuple(bytes_binary(value) for _, value in shown)),
         Column("bytes", tuple(count(value) for _, value in shown), rank=1),
     )
     return Table(_title(one), columns, (*([_verdict(one)] if verdict else []), *said))
+
+
+def _percent(part: int | None, whole: int | None) -> str:
+    return f"{100 * (part or 0) / (whole or 1):.3g}%"
+
+
+def _pool(one: Fit, pool: Pool) -> str:
+    """What an engine makes of it, as it logs it."""
+    told = [
+        *([f"{pool.blocks:,} blocks"] if pool.blocks is not None else []),
+        f"a cache of {tokens(pool.tokens)}",
+        *(
+            [f"maximum concurrency for {tokens(one.context or 1)} a request {pool.concurrency:.2f}x"]
+            if pool.concurrency is not None
+            else []
+        ),
+    ]
+    return f"{_engine(one)}: {', '.join(told)}"
 
 
 def _what(one: Fit) -> str:
@@ -94,20 +105,30 @@ def _what(one: Fit) -> str:
 
 
 def _verdict(one: Fit) -> str:
-    batch = f"batch {one.batch:,}" if one.batch is not None else ""
+    if not one.fits:
+        return f"Does not fit: {_missing(one)}"
     if one.endless:
-        return f"Fits: {batch} of any context."
-    if one.searched == "context":
-        if one.context is None:
-            return f"Does not fit: not even one token of {batch}."
-        return f"The largest context of {batch} is {tokens(one.context)}: one more does not fit."
+        return f"Fits: batch {one.batch:,} of any context."
     length = tokens(one.context or 1)
+    if one.searched == "context":
+        return f"The largest context of batch {one.batch:,} is {length}: one more does not fit."
     if one.searched == "batch":
-        if not one.batch:
-            return f"Does not fit: not one sequence of {length}."
         more = "one more does not fit" if one.deal.replicas == 1 else "one more a replica does not fit"
         return f"The largest batch of {length} is {one.batch:,}: {more}."
-    return f"{'Fits' if one.fits else 'Does not fit'}: {batch} of {length}."
+    return f"Fits: batch {one.batch:,} of {length}."
+
+
+def _missing(one: Fit) -> str:
+    """Why it does not fit, and how much more memory of each device it would take."""
+    where = "" if one.machine and one.machine.devices == 1 else " on each device"
+    if one.budget.weights is not None and one.budget.pool < 0:
+        return f"the weights need {bytes_binary(-one.budget.pool)} more{where}."
+    length = tokens(one.context or 1)
+    what = {"": f"batch {one.batch or 1:,} of {length}", "context": f"not even one token of batch {one.batch or 1:,}"}
+    told = what.get(one.searched, f"not one sequence of {length}")
+    if one.free is None or one.free >= 0:
+        return f"{told}."
+    return f"{told}, it needs {bytes_binary(-one.free)} more{where}."
 
 
 def _frontier(several: Sequence[Fit]) -> Table:
@@ -117,7 +138,8 @@ def _frontier(several: Sequence[Fit]) -> Table:
         Column("reserved", tuple(bytes_binary(one.reserved) for one in several), rank=1),
         Column("tokens in all", tuple(count((one.context or 0) * (one.batch or 0)) for one in several), rank=2),
     )
-    return Table("", columns, ("Each the largest: one more does not fit.",))
+    told = "Each the largest: one more does not fit." if several[0].fits else _verdict(several[0])
+    return Table("", columns, (told,))
 
 
 def _side_by_side(answers: Sequence[Fit]) -> Table:
