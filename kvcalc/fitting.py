@@ -144,11 +144,12 @@ def reserved_by_stage(spec: ModelSpec, workload: Workload) -> list[tuple[Stage, 
 def fit(spec: ModelSpec, workload: Workload, place: Place, context: int | None, batch: int | None) -> list[Fit]:
     """Whether it fits; with one of context and batch None the largest that does; with both the frontier.
 
+    All devices share a model, unless the workload says how many, or names the machine itself.
     Raises KvcalcError where the engine has no such layers or does not run so.
     """
     shares = deal(workload, place.machine)
     least = workload.shared_prefix_tokens + 1
-    asked = shares.workload._replace(context_tokens=context or least, batch=batch or 1)
+    asked = shares.workload._replace(machine=None, context_tokens=context or least, batch=batch or 1)
     asked = of_its_class(asked, place.machine)
     asked.check()
     rooms = []

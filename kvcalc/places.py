@@ -14,6 +14,7 @@ from kvcalc.memory_budget import assumed, taken
 from kvcalc.request import Request, parse_request
 from kvcalc.reserving import engine_notes
 from kvcalc.tuples import NamedTuple
+from kvcalc.workload import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,10 +26,14 @@ NOT_COUNTED = "activations, CUDA graphs and fragmentation are not counted: --res
 
 
 class Question(NamedTuple):
-    """A request, and its batch where one was given; its context_tokens is None where none was."""
+    """A request, and its batch where one was given; its context_tokens is None where none was.
+
+    `divided`: it was said how many devices share a model, were it one.
+    """
 
     request: Request
     batch: int | None
+    divided: bool = False
 
 
 class Fits(NamedTuple):
@@ -42,7 +47,8 @@ class Fits(NamedTuple):
 def parse_question(options: Mapping[str, str | list[str] | int | None]) -> Question:
     """Read options by name. Raises KvcalcError where they contradict each other."""
     request = parse_request(options)
-    return Question(request, request.workload.batch if options.get("batch") is not None else None)
+    batch = request.workload.batch if options.get("batch") is not None else None
+    return Question(request, batch, any(options.get(name) is not None for name in PARALLEL.values()))
 
 
 def parse_places(on: list[str], budget: str | None, reserve: str | None, utilization: str | None) -> list[Place]:
@@ -69,8 +75,9 @@ def fits(spec: ModelSpec, question: Question, places: Sequence[Place]) -> Fits:
     refused: dict[str, KvcalcError] = {}
     for workload in (request.workload, *request.beside):
         for place in places:
+            asked = workload._replace(machine=place.machine) if question.divided else workload
             try:
-                answers += fit(spec, workload, place, request.context_tokens, question.batch)
+                answers += fit(spec, asked, place, request.context_tokens, question.batch)
             except KvcalcError as error:
                 where = f" on {place.machine.label}" if place.machine else ""
                 refused[f"{spec.name}: {told_engine(workload)}{where} is left out: {error.message}"] = error

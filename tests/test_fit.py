@@ -173,6 +173,16 @@ def test_the_budget_adds_up_and_replicas_share_the_batch() -> None:
     assert fit(kvcalc.load("gpt2"), Workload(1), Place(H100, Fraction(1, 2)), 9, 1)[0].budget.unused == 81559 << 19
 
 
+def test_one_device_a_model_is_so_many_replicas() -> None:
+    (alone,) = records("fit llama-3.1-8b --on H100 -c 8k --engine vllm")
+    (split,) = records("fit llama-3.1-8b --on 8xH100 -c 8k --engine vllm --tp 1")
+    assert (split["replicas"], split["tensor_parallel"]) == (8, 1)
+    assert split["largest_batch"] == 8 * alone["largest_batch"]
+    assert split["pool_bytes"] == alone["pool_bytes"]
+    (row,) = records("compare llama-3.1-8b --on 8xH100 -c 8k -b 8 --engine vllm --tp 1 --variants none")
+    assert (row["tensor_parallel"], row["decode_tokens_per_second_at_most"]) == (1, 8 / row["decode_least_seconds"])
+
+
 def test_exit_codes_and_several_places() -> None:
     assert run("fit llama-3.1-405b --on 8xH100 -c 32k -b 1").code == 1
     both = run("fit llama-3.1-405b --on 8xH100,8xB200 --on 16xMI300X -c 32k -b 1")

@@ -212,7 +212,10 @@ def test_replicas_each_read_the_weights() -> None:
 
 def test_tp_and_devices_that_do_not_agree_are_refused() -> None:
     for command in ("compare", "show", "sweep", "explain"):
-        assert_refused(quickly(command, "gpt2", "--on", "8xH100", "--tp", "3"), "--tp 3 does not divide the 8 devices")
+        assert_refused(
+            quickly(command, "gpt2", "--on", "8xH100", "--tp", "3"),
+            "--tp 3 makes 3 devices, which does not divide the 8 devices",
+        )
 
 
 def test_a_shared_prefix_can_be_read_once_for_the_batch() -> None:
