@@ -39,7 +39,8 @@ def comparison_table(comparison: Comparison) -> Table:
     machines = len({row["on"] for row in rows}) > 1
     beside = engines or machines
     shared = any(spread(row) for row in rows)
-    reserves = engines or shared or any(row["engine"] != "paper" for row in rows)
+    differs = engines or any(row["engine"] != "paper" for row in rows)  # from what papers count
+    reserves = differs or shared
     wasted = Column("reserved\nto paper", tuple(ratio(_float(row, "waste_ratio")) for row in rows), rank=1)
     columns = [
         *([text("model", "model", 0 if models else 8)] if several else []),
@@ -54,8 +55,8 @@ def comparison_table(comparison: Comparison) -> Table:
         *([number("fixed\nstate", "state_bytes", bytes_binary, 3)] if any(row["state_bytes"] for row in rows) else []),
         number("cache", "cache_bytes", bytes_binary, 0),
         *([number("reserved", "reserved_bytes", bytes_binary, 0)] if reserves else []),
-        *([number("held", "held_bytes", bytes_binary, 1)] if reserves else []),
-        *([wasted] if reserves else []),
+        *([number("held", "held_bytes", bytes_binary, 1)] if differs else []),
+        *([wasted] if differs else []),
         *([number("weights\non a device", "weight_bytes_per_device", bytes_binary, 2)] if shared else []),
         *([number("reserved\non all", "reserved_bytes_total", bytes_binary, 5)] if shared else []),
         Column("ratio", tuple(ratio(_float(row, "cache_ratio")) for row in rows), rank=2),
