@@ -95,6 +95,8 @@ ARCHITECTURES = {
     "qwen3vl": 0,
     "qwen3vlmoe": 0,
     "refact": 0,
+    "rwkv6": 0,
+    "rwkv7": 0,
     "seed_oss": 0,
     "smollm3": 0,
     "stablelm": 0,
@@ -109,7 +111,7 @@ LOCAL_ROPE = ("afmoe", "cohere2", "exaone-moe", "exaone4", "llama4")
 LOCAL_BASES = {"gemma3": 10_000.0}  # of layers that slide, where no key says another
 WITHOUT_ROPE = (  # LLAMA_ROPE_TYPE_NONE
     *("bloom", "gpt2", "jais", "jamba", "kimi-linear", "mamba", "mamba2", "mpt", "nemotron_h", "nemotron_h_moe"),
-    "refact",
+    *("refact", "rwkv6", "rwkv7"),
 )
 LEARNED_CHOICE = ("afmoe", "ernie4_5-moe")  # the bias that only chooses experts is a parameter, and no buffer
 
@@ -144,9 +146,7 @@ REFUSED = {
     "plamo2": STATE,
     "plamo3": "which of its layers slide is not known here",
     "rnd1": DIFFUSION,
-    "rwkv6": STATE,
     "rwkv6qwen2": STATE,
-    "rwkv7": STATE,
     "smallthinker": "a router before attention is not read from GGUF files",
     "t5": TWO_STACKS,
     "t5encoder": ENCODER,

@@ -35,7 +35,7 @@ PROJECTIONS = {
 
 def attention_of(keys: Keys, at: int, total: int, block: Block, window: int) -> list[dict[str, Any]]:
     """Every attention of a layer in native words; none where it has none. `window` 0: it sees all."""
-    states = [] if (state := state_of(keys, block)) is None else [state]
+    states = [] if (state := state_of(keys, at, block)) is None else [state]
     if any(state["kind"] != "mamba2" for state in states):
         return states
     if "attn_kv_a_mqa.weight" in block:

@@ -15,7 +15,7 @@ def feedforward_of(keys: Keys, at: int, total: int, block: Block) -> dict[str, A
     """The native `mlp` of a block; None where it has none."""
     if "ffn_gate_inp.weight" in block:
         return _experts(keys, at, block)
-    up = block.get("ffn_up.weight")
+    up = block.get("ffn_up.weight", block.get("channel_mix_key.weight"))
     if up is None:
         return None
     gated, width = "ffn_gate.weight" in block, up[-1]
@@ -23,6 +23,14 @@ def feedforward_of(keys: Keys, at: int, total: int, block: Block) -> dict[str, A
         said = keys.each("feed_forward_length", total)[at]
         gated, width = (True, said) if width == 2 * said else (False, width)  # gate and up in one tensor
     return {"kind": "dense", "intermediate_size": width, "gated": gated, "bias": "ffn_up.bias" in block}
+
+
+def extras_of(block: Block) -> list[dict[str, Any]]:
+    """What RWKV mixes a token with the last by, before its MLP, and in RWKV-6 a gate behind it."""
+    mixes = sum(f"channel_mix_lerp_{one}.weight" in block for one in "kr")
+    if "channel_mix_receptance.weight" in block:
+        return [{"name": "channel-mix-receptance", "parameters": f"d*d + {mixes}*d", "work_per_token": "2*d*d"}]
+    return [{"name": "channel-mix-shift", "parameters": f"{mixes}*d"}] if mixes else []
 
 
 def _experts(keys: Keys, at: int, block: Block) -> dict[str, Any]:

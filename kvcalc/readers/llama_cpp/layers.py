@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.readers.huggingface import order_of
 from kvcalc.readers.llama_cpp.architectures import ARCHITECTURES, CHUNKS
 from kvcalc.readers.llama_cpp.attention import attention_of
-from kvcalc.readers.llama_cpp.feedforward import feedforward_of
+from kvcalc.readers.llama_cpp.feedforward import extras_of, feedforward_of
 
 if TYPE_CHECKING:
     from kvcalc.readers.gguf_walk import Tensor
@@ -46,7 +46,7 @@ def layers_of(keys: Keys, blocks: list[Block]) -> dict[str, Any]:
     told = [_layer(keys, at, blocks, reaches[at], bare) for at in range(len(blocks))]
     kinds = {repr(one): one for one in told}
     distinct = list(kinds.values())
-    if len(distinct) == 1:
+    if len(distinct) == 1 and "extras" not in distinct[0]:  # above all kinds, extras would be the model's own
         return distinct[0]
     names = _names(distinct)
     name_of = dict(zip(kinds, names, strict=True))
@@ -83,6 +83,7 @@ def _layer(keys: Keys, at: int, blocks: list[Block], reach: dict[str, int], bare
     return {
         **told,
         "mlp": feedforward_of(keys, at, len(blocks), block),
+        **({"extras": more} if (more := extras_of(block)) else {}),
         "norms_per_layer": sum(block.get(f"{norm}.weight") == (hidden,) for norm in NORMS) or bare,
         **(reach if found else {}),
     }

@@ -88,7 +88,9 @@ def _gemma4(keys: Keys, slides: list[bool]) -> dict[str, Any]:
 
 
 def unused(keys: Keys) -> set[str]:
-    """Tensors of keys and values that a file holds for layers which take another's."""
+    """Tensors that a file holds and no layer uses: keys and values of one that takes another's, RWKV-7's first mix."""
+    if keys.architecture == "rwkv7":
+        return {f"blk.0.time_mix_{part}.weight" for part in ("v0", "v1", "v2")}
     total, shared = keys.number("block_count"), keys.number("attention.shared_kv_layers", absent=0)
     if keys.architecture not in MODEL_TYPES or shared > total:
         return set()

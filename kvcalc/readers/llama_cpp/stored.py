@@ -19,14 +19,17 @@ BUFFERS = re.compile(
 )
 SCALES = re.compile(r"ffn_(gate_inp|down_exps)\.scale$")  # learned in Gemma 4; elsewhere a type's own, of a tensor
 CHOICE = re.compile(r"exp_probs_b(\.bias)?$")
-ATTENTION = re.compile(rf"(?!(?:{'|'.join(NORMS)})(?:\.|$))(?:attn_|ssm_|shortconv\.|indexer\.)")
+ATTENTION = re.compile(rf"(?!(?:{'|'.join(NORMS)})(?:\.|$))(?:attn_|ssm_|time_mix_|shortconv\.|indexer\.)")
 OUTSIDE = {"token_embd.weight": "embedding", "position_embd.weight": "positions", "output.weight": "lm_head"}
 INSIDE = (  # of blocks, the first that fits
-    (re.compile(r".*(norm|conv1d|shortconv\.conv|_bias|ssm_a|ssm_d)(\.weight)?|.*\.bias"), "vectors"),
+    (
+        re.compile(r".*(norm|conv1d|shortconv\.conv|_bias|_lerp_\w+|time_mix_ln|ssm_a|ssm_d)(\.weight)?|.*\.bias"),
+        "vectors",
+    ),
     (re.compile(r"ffn_gate_inp.*"), "router"),
     (re.compile(r"ffn_.*_exps\.weight"), "experts"),
     (re.compile(r"ffn_.*_shexp\.weight"), "shared experts"),
-    (re.compile(r"ffn_.*\.weight"), "mlp"),
+    (re.compile(r"(ffn|channel_mix)_.*\.weight"), "mlp"),
 )
 _BLOCK = re.compile(r"blk\.([0-9]+)\.(.+)")
 _GUESSED = 1024  # a bit of general.file_type: LlamaFileType.GUESSED
