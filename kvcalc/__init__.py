@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from kvcalc.places import Fits as Fits
     from kvcalc.places import Question as Question
     from kvcalc.places import fits as fits
+    from kvcalc.places import parse_aside as parse_aside
     from kvcalc.places import parse_places as parse_places
     from kvcalc.places import parse_question as parse_question
     from kvcalc.readers.baseline import diff_baseline as diff_baseline
@@ -112,7 +113,7 @@ _HOMES = {
     "kvcalc.hardware.machine": ("parse_machine", "parse_machines"),
     "kvcalc.hardware.shipped": ("accelerators", "hardware_names"),
     "kvcalc.model": ("ModelSpec",),
-    "kvcalc.places": ("Fits", "Question", "fits", "parse_places", "parse_question"),
+    "kvcalc.places": ("Fits", "Question", "fits", "parse_aside", "parse_places", "parse_question"),
     "kvcalc.readers.baseline": ("diff_baseline",),
     "kvcalc.readers.budget": ("read_budgets",),
     "kvcalc.readers.bundle": ("models", "names"),

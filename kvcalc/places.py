@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from fractions import Fraction
 
+    from kvcalc.hardware.accelerator import Machine
     from kvcalc.model import ModelSpec
+    from kvcalc.workload import Workload
 
 NOT_COUNTED = "activations, CUDA graphs and fragmentation are not counted: --reserve sets bytes aside for them"
 
@@ -60,9 +62,14 @@ def parse_places(on: list[str], budget: str | None, reserve: str | None, utiliza
         if reserve is not None or utilization is not None:
             raise KvcalcError("--budget is what is left for the cache: --reserve and --utilization are of --on")
         return [Place(budget=_bytes(budget, "--budget", 1))]
-    share = None if utilization is None else _share(utilization)
-    aside = 0 if reserve is None else _bytes(reserve, "--reserve", 0)
+    share, aside = parse_aside(reserve, utilization)
     return [Place(machine, share, aside) for machine in parse_machines(on)]
+
+
+def parse_aside(reserve: str | None, utilization: str | None) -> tuple[Fraction | None, int]:
+    """Read the share of a device that is used, None the engine's default, and the bytes set aside."""
+    share = None if utilization is None else _share(utilization)
+    return share, 0 if reserve is None else _bytes(reserve, "--reserve", 0)
 
 
 def fits(spec: ModelSpec, question: Question, places: Sequence[Place]) -> Fits:
@@ -94,18 +101,17 @@ def fits(spec: ModelSpec, question: Question, places: Sequence[Place]) -> Fits:
     if machines:
         notes += [f"assumed: {assumed(one.workload)}" for one in answers if one.deal.devices > 1]
         notes.append(NOT_COUNTED)
-        notes += [told for one in answers if (told := _taken(spec, one, places))]
+        if places[0].utilization is None:
+            notes += [told for one in answers if one.machine and (told := told_taken(spec, one.workload, one.machine))]
         notes += [told for machine in machines for told in machine.cautions]
     return Fits(tuple(answers), tuple(dict.fromkeys(notes)), tuple(warnings))
 
 
-def _taken(spec: ModelSpec, one: Fit, places: Sequence[Place]) -> str:
-    """What the engine takes of the device by default, and which option says otherwise."""
-    if one.machine is None or places[0].utilization is not None:
-        return ""
-    rule = taken(spec, one.workload, one.machine.accelerator.memory_bytes)
+def told_taken(spec: ModelSpec, workload: Workload, machine: Machine) -> str:
+    """What the engine takes of the device by default, and which option says otherwise; '' where it takes all."""
+    rule = taken(spec, workload, machine.accelerator.memory_bytes)
     share = f"{float(rule.share):.4g}"
-    return f"{told_engine(one.workload)} takes {share} by default ({rule.why}): --utilization" if rule.why else ""
+    return f"{told_engine(workload)} takes {share} by default ({rule.why}): --utilization" if rule.why else ""
 
 
 def _bytes(text: str, where: str, least: int) -> int:

@@ -48,7 +48,7 @@ def test_by_default_one_model_shows_its_variants_up_to_its_own_limit() -> None:
 @pytest.mark.parametrize("name", ["llama-3.1-70b", "gemma-3-27b"])
 def test_the_room_is_what_fit_leaves_for_the_cache(name: str, engine: str) -> None:
     (spec,) = models(name)
-    figure = kvcalc.plot([spec], kvcalc.parse_grid({"engine": engine}), (), y="reserved_bytes", machine=MACHINE)
+    figure = kvcalc.plot([spec], kvcalc.parse_grid({"engine": engine, "on": "8xH100"}), (), y="reserved_bytes")
     question = kvcalc.parse_question({"engine": engine, "batch": 1})
     (answer,) = kvcalc.fits(spec, question, [kvcalc.Place(MACHINE)]).answers
     room = answer.budget.pool
@@ -56,6 +56,41 @@ def test_the_room_is_what_fit_leaves_for_the_cache(name: str, engine: str) -> No
     (configured, *_) = figure.series
     most = spec.max_position_embeddings if answer.context is None else answer.context
     assert all((point.y <= room) == (point.x <= most) for point in configured.points)
+
+
+@pytest.mark.parametrize("options", [("8GiB", "0.9"), ("1000000000", None), (None, "50%")])
+def test_the_room_follows_what_is_set_aside(options: tuple[str | None, str | None]) -> None:
+    (spec,) = models("llama-3.1-70b")
+    grid = kvcalc.parse_grid({"on": "8xH100", "engine": "vllm"})
+    (band,) = kvcalc.plot([spec], grid, (), "context", "reserved_bytes", *kvcalc.parse_aside(*options)).bands
+    places = kvcalc.parse_places(["8xH100"], None, *options)
+    (answer,) = kvcalc.fits(spec, kvcalc.parse_question({"engine": "vllm", "batch": 1}), places).answers
+    assert {edge for _, *edges in band.points for edge in edges} == {answer.budget.pool}
+
+
+def test_along_tp_the_room_is_that_of_fit_with_as_many() -> None:
+    (spec,) = models("llama-3.1-70b")
+    figure = kvcalc.plot([spec], kvcalc.parse_grid({"on": "8xH200", "engine": "sglang"}), (), "tp")
+    (series,) = figure.series
+    assert [point.x for point in series.points] == [1, 2, 4, 8]
+    (band,) = figure.bands
+    for devices, low, high in band.points:
+        question = kvcalc.parse_question({"engine": "sglang", "context": 1024, "tp": str(int(devices))})
+        places = kvcalc.parse_places([f"{int(devices)}xH200"], None, None, None)
+        (answer,) = kvcalc.fits(spec, question, places).answers
+        assert (low, high) == (answer.budget.pool, answer.budget.pool)
+    assert [x for x, *_ in band.points] == [2, 4, 8]
+    assert "llama-3.1-70b: its weights leave no room for a cache on 1 of 8xH200-SXM" in figure.notes
+
+
+def test_several_machines_are_lines_with_least_times() -> None:
+    grid = kvcalc.parse_grid({"on": "H100,4xH200", "batch": "1:64:x4"})
+    specs = models("llama-3.1-8b")
+    figure = kvcalc.plot(specs, grid, (), "batch", "decode_least_seconds")
+    assert [series.label for series in figure.series] == ["1xH100-SXM", "4xH200-SXM"]
+    rows = list(kvcalc.sweep(specs, grid).rows())
+    assert [point.y for _, point in figure.points] == [row["decode_least_seconds"] for row in rows]
+    assert figure.bands == ()
 
 
 def test_a_variant_that_an_engine_does_not_run_is_left_out_and_told() -> None:
@@ -66,7 +101,7 @@ def test_a_variant_that_an_engine_does_not_run_is_left_out_and_told() -> None:
 
 def test_a_roofline_has_the_least_times() -> None:
     (spec,) = models("deepseek-v3")
-    figure = kvcalc.plot_roofline([spec], kvcalc.parse_grid({"batch": "1,8,64"}), MACHINE, ())
+    figure = kvcalc.plot_roofline([spec], kvcalc.parse_grid({"batch": "1,8,64", "on": "8xH100"}), ())
     want = []
     for phase in (0, 1):
         for batch in (1, 8, 64):
@@ -82,7 +117,7 @@ def test_a_roofline_has_the_least_times() -> None:
 
 
 def test_a_chart_holds_the_numbers_and_nothing_that_is_no_json() -> None:
-    figure = kvcalc.plot(models("deepseek-v2"), kvcalc.parse_grid({}), machine=MACHINE)
+    figure = kvcalc.plot(models("deepseek-v2"), kvcalc.parse_grid({"on": "8xH100"}))
     for dark in (False, True):
         spec = chart(figure, dark)
         assert json.loads(json.dumps(spec)) == spec

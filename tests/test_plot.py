@@ -42,13 +42,13 @@ needs_plotille = pytest.mark.skipif(find_spec("plotille") is None, reason="ploti
 
 
 def figure(*names: str, **options: str) -> kvcalc.Figure:
-    machine = kvcalc.parse_machine("8xH200")
-    return kvcalc.plot([kvcalc.load(name) for name in names], kvcalc.parse_grid(options), machine=machine)
+    grid = kvcalc.parse_grid({"on": "8xH200", **options})
+    return kvcalc.plot([kvcalc.load(name) for name in names], grid)
 
 
 def hostile() -> kvcalc.Figure:
     specs = [kvcalc.load("gpt2")._replace(name=HOSTILE), kvcalc.load("opt-125m")]
-    return kvcalc.plot(specs, kvcalc.parse_grid({}), machine=kvcalc.parse_machine("H100"))
+    return kvcalc.plot(specs, kvcalc.parse_grid({"on": "H100"}))
 
 
 @needs_vl_convert
@@ -149,9 +149,11 @@ def test_what_is_absent_is_named_with_the_command(name: str, output: str, tmp_pa
         ("gpt2 -o x.gif", "one of .json .svg .png .html .txt"),
         ("gpt2 -o x.csv", "no format is known by .csv"),
         ("gpt2 --roofline", "--roofline needs --on"),
-        ("gpt2 --roofline --on H100 --y cache_bytes", "leave --x and --y out"),
+        ("gpt2 --roofline --on H100 --y cache_bytes", "leave --x, --y,"),
         ("gpt2 --y cache", "did you mean"),
-        ("gpt2 --y parameters --on H100", "--y cache_bytes, reserved_bytes, held_bytes"),
+        ("gpt2 --y decode_bound_by --on H100", "--y: unknown key"),
+        ("gpt2 --y decode_least_seconds", "it needs --on"),
+        ("gpt2 --roofline --on H100 --reserve 1GiB", "leave --x, --y, --reserve and --utilization out"),
         ("gpt2 --on H1000", "unknown accelerator"),
         ("gpt2 --x tokens", "'tokens' is not one of 'context', 'batch', 'tp'"),
     ],
@@ -170,7 +172,7 @@ def test_a_terminal_of_any_width_shows_every_series(width: int) -> None:
         lines = to_text(one, width).splitlines()
         drawn = [line.partition("|")[2] for line in lines if "|" in line]
         assert max(map(len, lines[3 : 3 + len(drawn) + 2])) <= width
-        legend = lines[-len(one.series) - len(one.bands) - 1 :]
+        legend = lines[next(at for at, line in enumerate(lines) if line.startswith("a  ")) :]
         for letter, series, line in zip(LETTERS, one.series, legend, strict=False):
             assert line.startswith(f"{letter}  ")
             assert line.endswith(f"  {series.label}")

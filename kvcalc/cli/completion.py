@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import kvcalc
-from kvcalc.rows import RESULTS
+from kvcalc.rows import RESULTS, TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ def complete_quantity(incomplete: str) -> list[str]:
 
 def complete_result(incomplete: str) -> list[str]:
     """Complete what can be plotted: the results of a row, and a short name of one."""
-    return [key for key in (*RESULTS, "intensity") if key.startswith(incomplete)]
+    return [key for key in (*RESULTS, "intensity") if key not in TEXTS and key.startswith(incomplete)]
 
 
 def list_of(words: Sequence[str]) -> Callable[[str], list[str]]:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 import kvcalc
-from kvcalc.cli.completion import complete_machine, complete_result
+from kvcalc.cli.completion import complete_result
+from kvcalc.cli.fit import ReserveOption, UtilizationOption
 from kvcalc.cli.options import with_options
 from kvcalc.cli.output import Output
 from kvcalc.cli.workload import ModelsArgument, VariantsOption, load_models
@@ -33,15 +34,6 @@ YOption = Annotated[
         autocompletion=complete_result,
     ),
 ]
-OnOption = Annotated[
-    str | None,
-    typer.Option(
-        "--on",
-        metavar="HARDWARE",
-        help="8xH100, H200, or 2x./mine.yaml: draws the memory left for the cache there, as `fit` has it.",
-        autocompletion=complete_machine,
-    ),
-]
 RooflineOption = Annotated[
     bool,
     typer.Option("--roofline", help="Decode and prefill under the roof of --on, FLOPs a byte against FLOP/s at most."),
@@ -60,7 +52,8 @@ def plot(
     variants: VariantsOption = None,
     x: XOption = None,
     y: YOption = None,
-    on: OnOption = None,
+    reserve: ReserveOption = None,
+    utilization: UtilizationOption = None,
     roofline: RooflineOption = False,
     dark: DarkOption = False,
 ) -> None:
@@ -74,18 +67,17 @@ def plot(
 
     kvcalc plot deepseek-v3 --roofline --on 8xH200 --batch 1:256:x2 -o roofline.png
 
-    One model alone shows its variants. Every option takes a list: each value is a line of its own.
+    One model alone shows its variants. Every option takes a list: each value is a line of its own. With --on the memory
+    left for the cache is drawn too, as `fit` has it, and --y decode_least_seconds has numbers.
     """
-    machine = None if on is None else kvcalc.parse_machine(on)
     wanted = None if variants is None else kvcalc.parse_variants(variants)
     if roofline:
-        if machine is None:
-            raise KvcalcError("--roofline needs --on: whose roof", "--on 8xH100")
-        if x or y:
-            raise KvcalcError("--roofline has axes of its own: leave --x and --y out")
-        figure = kvcalc.plot_roofline(load_models(models), grid, machine, wanted)
+        if x or y or reserve or utilization:
+            raise KvcalcError("--roofline has axes of its own: leave --x, --y, --reserve and --utilization out")
+        figure = kvcalc.plot_roofline(load_models(models), grid, wanted)
     else:
-        figure = kvcalc.plot(load_models(models), grid, wanted, x or "context", y, machine)
+        share, aside = kvcalc.parse_aside(reserve, utilization)
+        figure = kvcalc.plot(load_models(models), grid, wanted, x or "context", y, share, aside)
     picture.tell(figure.notes, figure.warnings)
 
     def drawn(format_: str) -> bytes:

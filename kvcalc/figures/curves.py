@@ -5,29 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.comparison import CONTEXTS_DIFFER
+from kvcalc.engines.ranks import sizes
 from kvcalc.errors import KvcalcError
 from kvcalc.figures.figure import MAX_POINTS, MAX_SERIES, Figure, Point, Series
 from kvcalc.figures.room import Curve, bands_of
-from kvcalc.figures.words import ON_ONE_DEVICE, X_AXES, labels, titles, x_axis, y_axis, y_key
-from kvcalc.fitting import of_its_class
+from kvcalc.figures.words import X_AXES, labels, titles, x_axis, y_axis, y_key
 from kvcalc.grid import Grid, parse_sizes
-from kvcalc.memory_budget import deal
+from kvcalc.rows import REALS
 from kvcalc.sweeping import Asked, Plan, Sweep, sweep
 from kvcalc.variants import default_variants
+from kvcalc.workload import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from fractions import Fraction
 
     from kvcalc.grid import Setting
-    from kvcalc.hardware.accelerator import Machine
     from kvcalc.model import ModelSpec
     from kvcalc.rows import Row
     from kvcalc.variants import Variant
+    from kvcalc.workload import Workload
 
 UNLIMITED_TOKENS = 131_072  # how far a model is drawn that says no limit
 MOST_SEQUENCES = 256
 MOST_DEVICES = 8
-ON_A_MACHINE = ("cache_bytes", *ON_ONE_DEVICE)
 
 
 def plot(
@@ -36,23 +37,23 @@ def plot(
     variants: Sequence[Variant] | None = None,
     x: str = "context",
     y: str | None = None,
-    machine: Machine | None = None,
+    utilization: Fraction | None = None,
+    reserve: int = 0,
 ) -> Figure:
     """The figure of a result `y`, a key of the rows, against `x`: context, batch or tp.
 
     Where the grid leaves x out, it is powers of two: contexts up to each model's own limit, up to 256 sequences or 8
     devices. `variants` None: all that make sense of one model that is asked one thing. `y` None: cache_bytes, or what
-    is reserved on one device where that differs. Raises KvcalcError where y is unknown, or there are more series or
+    is reserved on one device where that differs. On a machine the bytes that are left for it are drawn too, as `fit`
+    has them of the same `utilization` and `reserve`. Raises KvcalcError where y is unknown, or there are more series or
     points than a picture shows.
     """
-    settings = [_on(setting, machine) for setting in grid.settings]
+    settings = grid.settings
     least = min(_least(spec) for spec in specs)
     key = y_key(y) if y else _usual(settings, x)
-    if machine is not None and key not in ON_A_MACHINE:
-        raise KvcalcError(f"--on draws the room for a cache, and --y {key} is none", f"--y {', '.join(ON_A_MACHINE)}")
     if variants is None:
         variants = default_variants(specs[0]) if len(specs) == 1 and _asks_one(settings, x) else ()
-    swept = [_swept(spec, specs, list(_ranged(spec, settings, x, machine, least)), variants) for spec in specs]
+    swept = [_swept(spec, specs, list(_ranged(spec, settings, x, least)), variants) for spec in specs]
     notes = list(dict.fromkeys(note for one in swept for note in one.notes if note != CONTEXTS_DIFFER))
     warnings = [warning for one in swept for warning in one.warnings]
     length = sum(one.length for one in swept)
@@ -65,36 +66,33 @@ def plot(
         raise KvcalcError(f"{len(curves)} series are more than one can tell apart, {MAX_SERIES} at most", hint)
     rows = [curve.rows[0] for curve in curves]
     derived = [x_key, *(["prompt_tokens", "encoder_tokens"] if x == "context" else [])]
-    bands, told = bands_of(curves, key, x_key, machine) if machine else ([], [])
+    bands, told = bands_of(curves, key, x_key, utilization, reserve)
     series = _series(labels(rows, derived), curves, x_key, key)
     values = [point.y for one in series for point in one.points]
     values += [edge for band in bands for _, *edges in band.points for edge in edges]
-    axis = y_axis(key, values, shared=any(row["tensor_parallel"] != 1 for curve in curves for row in curve.rows))
-    shared = [*derived, *(["tensor_parallel"] if machine else [])]
-    title, subtitle = titles(f"{axis.title} against {X_AXES[x][1]}", rows, shared)
+    axis = y_axis(key, values, shared=any(row[way] != 1 for curve in curves for row in curve.rows for way in PARALLEL))
+    title, subtitle = titles(f"{axis.title} against {X_AXES[x][1]}", rows, derived)
     if axis.log or any(values):
         series, zeros = _above_zero(series, axis.log)
         told += zeros
-    if machine is not None:
-        weights = {str(row["weight_dtype"]) for row in rows}
-        subtitle += f"{f', weights {weights.pop()}' if len(weights) == 1 else ''}, on {machine.label}"
-        notes += machine.cautions
     if not any(one.points for one in series):
-        raise KvcalcError(f"--y {key}: these models and options have none", "--y cache_bytes")
+        hint = "it needs --on: a machine" if key in REALS else "--y cache_bytes"
+        raise KvcalcError(f"--y {key}: these models and options have none", hint)
     drawn = tuple(one for one in series if one.points)
-    sizes = [point.x for one in drawn for point in one.points]
-    if len(set(sizes)) == 1:
+    places = [point.x for one in drawn for point in one.points]
+    if len(set(places)) == 1:
         told.append(f"one {X_AXES[x][1]} alone makes no line: --{x} takes a range")
     return Figure(
-        title, subtitle, x_axis(x, sizes), axis, drawn, tuple(bands), notes=(*notes, *told, *_under(drawn)),
+        title, subtitle, x_axis(x, places), axis, drawn, tuple(bands), notes=(*notes, *told, *_under(drawn)),
         warnings=tuple(warnings),
     )  # fmt: skip
 
 
 def _usual(settings: Sequence[Setting], x: str) -> str:
     """What is drawn where nobody says: the cache, or what is reserved where an engine or a share of devices says so."""
-    reserves = any(setting.workload.engine not in ("paper", "transformers") for setting in settings)
-    return "reserved_bytes" if reserves or x == "tp" else "cache_bytes"
+    asked = [setting.workload for setting in settings]
+    own = all(workload.engine in ("paper", "transformers") and max(sizes(workload)[1:]) == 1 for workload in asked)
+    return "cache_bytes" if own and x != "tp" else "reserved_bytes"
 
 
 def _asks_one(settings: Sequence[Setting], x: str) -> bool:
@@ -102,13 +100,6 @@ def _asks_one(settings: Sequence[Setting], x: str) -> bool:
     kept = {setting.workload._replace(tensor_parallel=1) if x == "tp" else setting.workload for setting in settings}
     contexts, batches = settings[0].contexts or (0,), settings[0].batches
     return len(kept) == 1 and (x == "context" or len(contexts) == 1) and (x == "batch" or len(batches) == 1)
-
-
-def _on(setting: Setting, machine: Machine | None) -> Setting:
-    """The setting as it runs on a machine, as `fit` has it: the devices of one replica, the class of GPU."""
-    if machine is None:
-        return setting
-    return setting._replace(workload=of_its_class(deal(setting.workload, machine).workload, machine))
 
 
 def _swept(
@@ -125,22 +116,27 @@ def _beside(plan: Plan, first: ModelSpec) -> Plan:
     return plan._replace(reference=Asked(first, plan.asked.contexts))
 
 
-def _ranged(
-    spec: ModelSpec, settings: Sequence[Setting], x: str, machine: Machine | None, least: int
-) -> Iterator[Setting]:
-    """The settings with a range of x where they have none."""
+def _ranged(spec: ModelSpec, settings: Sequence[Setting], x: str, least: int) -> Iterator[Setting]:
+    """The settings with a range of x where they have none, contexts from `least`."""
     for setting in settings:
+        workload = setting.workload
         if x == "context" and setting.contexts is None:
-            yield setting._replace(contexts=_powers(least, _limit(spec), setting.workload.shared_prefix_tokens))
+            yield setting._replace(contexts=_powers(least, _limit(spec), workload.shared_prefix_tokens))
         elif x == "batch" and setting.batches == (1,):
             yield setting._replace(batches=tuple(1 << power for power in range(MOST_SEQUENCES.bit_length())))
-        elif x == "tp" and len({one.workload.tensor_parallel for one in settings}) == 1:
-            most = machine.devices if machine else MOST_DEVICES
+        elif x == "tp" and sum(_alike(workload, other.workload) for other in settings) == 1:
+            _, pp, dp, _, cp = sizes(workload)
+            most = workload.machine.devices // (pp * dp * cp) if workload.machine else MOST_DEVICES
             for devices in (1 << power for power in range(most.bit_length())):
                 if most % devices == 0:
-                    yield setting._replace(workload=setting.workload._replace(tensor_parallel=devices))
+                    yield setting._replace(workload=workload._replace(tensor_parallel=devices))
         else:
             yield setting
+
+
+def _alike(one: Workload, other: Workload) -> bool:
+    """Whether only tp tells them apart, if anything does."""
+    return one._replace(tensor_parallel=1) == other._replace(tensor_parallel=1)
 
 
 def _limit(spec: ModelSpec) -> int:
@@ -163,7 +159,7 @@ def _curves(swept: Sweep, x_key: str, notes: list[str]) -> Iterator[Curve]:
     """The rows of a sweep, together where only x differs; what an engine cannot run of a variant is noted."""
     found: dict[object, tuple[Plan, list[Row]]] = {}
     for at, plan in enumerate(swept.plans):
-        apart = at if x_key != "tensor_parallel" else plan.workload._replace(tensor_parallel=1, engine_options=())
+        apart = at if x_key != "tensor_parallel" else plan.workload._replace(tensor_parallel=1)
         try:
             rows = list(swept._replace(plans=(plan,)).rows())
         except KvcalcError as error:

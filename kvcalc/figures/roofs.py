@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.analysis import analyze
-from kvcalc.comparison import cautions, with_variants
+from kvcalc.comparison import cautions, machine_notes, with_variants
 from kvcalc.errors import KvcalcError
 from kvcalc.figures.figure import MAX_POINTS, MAX_SERIES, Axis, Figure, Point, Roof, Series
 from kvcalc.figures.words import labels, size, titles
@@ -33,14 +33,14 @@ X = Axis("intensity", "intensity", "FLOPs/byte", 10)
 Y = Axis("flops_per_second", "attainable FLOP/s", "FLOP/s", 10)
 
 
-def plot_roofline(
-    specs: Sequence[ModelSpec], grid: Grid, machine: Machine, variants: Sequence[Variant] | None = None
-) -> Figure:
-    """The figure of each model's phases under the machine's roofs; batches, else contexts, are points of one series.
+def plot_roofline(specs: Sequence[ModelSpec], grid: Grid, variants: Sequence[Variant] | None = None) -> Figure:
+    """The figure of each model's phases under its machine's roofs; batches, else contexts, are points of one series.
 
-    `variants` None: all that make sense of one model that is asked one thing. Raises KvcalcError where there are more
-    series or points than a picture shows.
+    `variants` None: all that make sense of one model that is asked one thing. Raises KvcalcError where no machine is
+    asked for, and where there are more series or points than a picture shows.
     """
+    if any(setting.workload.machine is None for setting in grid.settings):
+        raise KvcalcError("--roofline needs --on: whose roof", "--on 8xH100")
     if variants is None:
         alone = len(specs) == 1 and len(grid.settings) == 1 and grid.size == len(grid.settings[0].batches)
         variants = default_variants(specs[0]) if alone else ()
@@ -52,7 +52,9 @@ def plot_roofline(
     for spec in specs:
         models, told = with_variants(spec, variants)
         notes.update(dict.fromkeys(told))
-        warnings += cautions(spec, [request.of(spec) for setting in grid.settings for request in setting.requests()])
+        asked = [request.of(spec) for setting in grid.settings for request in setting.requests()]
+        warnings += cautions(spec, asked)
+        notes.update(dict.fromkeys(machine_notes(spec, asked)))
         runs += [run for model, name in models for setting in grid.settings for run in _runs(model, name, setting)]
     if len(runs) > MAX_SERIES:
         hint = "fewer --variants or models, or one value of each option"
@@ -62,18 +64,15 @@ def plot_roofline(
         key for key in ("batch", "context_tokens") if any(len({_row(one)[key] for one in run}) > 1 for run in runs)
     ]
     fixed += ["prompt_tokens", "encoder_tokens"] if "context_tokens" in fixed else []
-    bounds = [[least_times(report, machine) for report in run] for run in runs]
+    bounds = [[least_times(report) for report in run] for run in runs]
     series = tuple(
         Series(label, tuple(_points(run, told)))
         for label, run, told in zip(labels(rows, fixed), runs, bounds, strict=True)
     )
-    title, subtitle = titles(f"roofline on {machine.label}", rows, fixed)
-    weights = {str(told["weight_dtype"]) for told in rows}
-    subtitle += f", weights {weights.pop()}" if len(weights) == 1 else ""
+    title, subtitle = titles("roofline", rows, fixed)
     every = [bound for run in bounds for pair in run for bound in pair]
     return Figure(
-        title, subtitle, X, Y, series, roofs=_roofs(every, series, machine), notes=(*notes, *machine.cautions),
-        warnings=tuple(warnings),
+        title, subtitle, X, Y, series, roofs=_roofs(every, series), notes=tuple(notes), warnings=tuple(warnings)
     )  # fmt: skip
 
 
@@ -108,18 +107,22 @@ def _points(run: Sequence[Report], bounds: Sequence[tuple[Bound, Bound]]) -> lis
     return points
 
 
-def _roofs(bounds: Sequence[Bound], series: Sequence[Series], machine: Machine) -> tuple[Roof, ...]:
+def _roofs(bounds: Sequence[Bound], series: Sequence[Series]) -> tuple[Roof, ...]:
     """One for each dense peak that something runs at, from the lowest intensity drawn to the highest."""
-    rates = dict(machine.accelerator.peaks)
-    used = {piece.peak: rates[piece.peak] for bound in bounds for piece in bound.pieces if piece.flops}
-    bandwidth = machine.devices * machine.accelerator.bandwidth_bytes_per_second
-    ridges = {peak: machine.devices * rate / bandwidth for peak, rate in used.items()}
-    reached = [point.x for one in series for point in one.points] + [*ridges.values()]
+    used: dict[tuple[Machine, str], tuple[int, int]] = {}  # FLOPs and bytes a second
+    for bound in bounds:
+        machine, peaks = bound.machine, dict(bound.machine.accelerator.peaks)
+        bandwidth = machine.devices * machine.accelerator.bandwidth_bytes_per_second
+        for piece in bound.pieces:
+            if piece.flops:
+                used[machine, piece.peak] = (machine.devices * peaks[piece.peak], bandwidth)
+    reached = [point.x for one in series for point in one.points] + [rate / moved for rate, moved in used.values()]
     low, high = min(reached) / 2, max(reached) * 2
+    several = len({machine for machine, _ in used}) > 1
     return tuple(
         Roof(
-            f"{peak} peak {decimal(rate * machine.devices)}FLOP/s, ridge {decimal(ridges[peak])}",
-            ((low, low * bandwidth), (ridges[peak], rate * machine.devices), (high, rate * machine.devices)),
+            f"{f'{machine.label} ' if several else ''}{peak} peak {decimal(rate)}FLOP/s, ridge {decimal(rate / moved)}",
+            ((low, low * moved), (rate / moved, rate), (high, rate)),
         )
-        for peak, rate in sorted(used.items(), key=lambda told: told[1])
+        for (machine, peak), (rate, moved) in sorted(used.items(), key=lambda told: told[1])
     )

@@ -8,7 +8,8 @@ from kvcalc.amounts import kind_of
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.figures.figure import Axis
 from kvcalc.report.sweep import common
-from kvcalc.rows import ASKED, RESULTS
+from kvcalc.rows import ASKED, RESULTS, TEXTS
+from kvcalc.workload import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,16 +22,19 @@ X_AXES = {  # option: its key, words and unit
     "tp": ("tensor_parallel", "devices", "devices"),
 }
 SHORT = {"intensity": "decode_intensity"}
+UNITS = {"ratio": "", "tokens a second": "tokens/s"}
 ON_ONE_DEVICE = ("reserved_bytes", "held_bytes")
-_ENDS = ("_bytes", "_flops", "_tokens", "_elements")
+_ENDS = ("_bytes", "_flops", "_tokens", "_elements", "_seconds")
+_ASKED = ("on", *ASKED)  # a machine says more than how many devices it has
 _WIDE = 10  # from the least to the most: less of it is better seen on a linear axis from 0
 
 
 def y_key(word: str) -> str:
     """The key of the rows that --y names. Raises KvcalcError, with what was meant."""
     key = SHORT.get(word, word)
-    if key not in RESULTS:
-        hint = did_you_mean(word, (*RESULTS, *SHORT)) or f"one of {', '.join(RESULTS)}"
+    numbers = [known for known in RESULTS if known not in TEXTS]
+    if key not in numbers:
+        hint = did_you_mean(word, (*numbers, *SHORT)) or f"one of {', '.join(numbers)}"
         raise KvcalcError(f"--y: unknown key {word!r:.60}", hint)
     return key
 
@@ -46,7 +50,7 @@ def y_axis(key: str, values: Sequence[float], *, shared: bool) -> Axis:
 
     `shared`: devices share layers.
     """
-    unit = "FLOPs/byte" if key == "decode_intensity" else kind_of(key).replace("ratio", "")
+    unit = "FLOPs/byte" if key == "decode_intensity" else UNITS.get(kind_of(key), kind_of(key))
     wide = bool(values) and 0 < _WIDE * min(values) <= max(values)
     log = 0 if not wide else 2 if unit in ("bytes", "tokens") else 10
     return Axis(key, _y_title(key, unit, shared=shared), unit, log)
@@ -60,14 +64,14 @@ def _y_title(key: str, unit: str, *, shared: bool) -> str:
     for end in _ENDS:
         name = name.removesuffix(end)
     words = name.replace("_", " ")
-    shown = {"FLOPs": f"{words} FLOPs", "elements": f"{words} elements"}
+    shown = {"FLOPs": f"{words} FLOPs", "elements": f"{words} elements", "seconds": f"{words} time"}
     return f"{shown.get(unit, words)}{per}{each}"
 
 
 def labels(rows: Sequence[Row], fixed: Sequence[str]) -> list[str]:
     """What tells the series of these first rows apart, each in words; `fixed` keys are not looked at."""
     varying = [key for key in ("model", "variant", "cache_dtype") if len({row[key] for row in rows}) > 1]
-    for key in ASKED:
+    for key in _ASKED:
         groups: dict[tuple[object, ...], set[object]] = {}
         for row in rows:
             groups.setdefault(tuple(row[kept] for kept in varying), set()).add(row[key])
@@ -97,12 +101,12 @@ def _engine(row: Row) -> str:
 
 def _word(key: str, value: str | float) -> str:
     """'fp8', 'batch 8', '32k tokens', 'weight int4'."""
-    if key in ("model", "variant", "engine", "cache_dtype", "engine_options"):
+    if key in ("model", "variant", "engine", "cache_dtype", "engine_options", "on"):
         return str(value)
     if key == "context_tokens":
         return f"{size(int(value))} tokens"
-    if key == "tensor_parallel":
-        return f"{value} device{'' if value == 1 else 's'}"
+    if key in PARALLEL:
+        return f"{PARALLEL[key]} {value}"
     return f"{key.removesuffix('_tokens').removesuffix('_dtype').replace('_', ' ')} {value}"
 
 
@@ -121,4 +125,10 @@ def titles(what: str, rows: Sequence[Row], fixed: Sequence[str]) -> tuple[str, s
     variants = {row["variant"] for row in rows}
     one = f", {next(iter(variants))}" if len(variants) == 1 and variants != {"configured"} else ""
     title = f"{models[0]}{one}: {what}" if len(models) == 1 else f"{what[:1].upper()}{what[1:]}"
-    return title, common(rows[0], ["model", *varying])
+    ways = [int(rows[0][key] or 1) for key in PARALLEL]
+    if str(rows[0]["on"]).startswith(f"{max(ways)}x") and sum(ways) == max(ways) + len(ways) - 1:
+        varying += PARALLEL  # all devices of the machine, in the one way that its engine has
+    held = [common(rows[0], ["model", *varying])]
+    if rows[0]["on"] and "weight_dtype" not in varying:
+        held.append(f"weights {rows[0]['weight_dtype']}")
+    return title, ", ".join(part for part in held if part)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.report.figure import alt_text, axis_title, exact, shown
 from kvcalc.report.lettering import LETTER, room, words_of
 from kvcalc.report.theme import DARK, DASHES, LIGHT, SHAPES, Theme, config
-from kvcalc.report.ticks import BINARY, TWOS, decades, ticks
+from kvcalc.report.ticks import BINARY, TIMES, TWOS, decades, ticks
 
 if TYPE_CHECKING:
     from kvcalc.figures.figure import Axis, Figure, Point, Series
@@ -31,7 +31,8 @@ def chart(figure: Figure, dark: bool = False) -> dict[str, Any]:
     """
     theme = DARK if dark else LIGHT
     figure = shown(figure)
-    layers = [*_bands(figure, theme), *_roofs(figure, theme), *_lines(figure, theme), *_words(figure, theme)]
+    layers = [*_bands(figure, theme), *_roofs(figure, theme), *_lines(figure, theme)]
+    layers += [*_words(figure, theme), *_ridges(figure, theme)]  # over everything
     subtitle = [figure.subtitle] if figure.subtitle else []
     if any(point.group for _, point in figure.points):
         subtitle.append("filled: decode, hollow: prefill")
@@ -134,7 +135,7 @@ def _bands(figure: Figure, theme: Theme) -> list[dict[str, Any]]:
 
 
 def _words(figure: Figure, theme: Theme) -> list[dict[str, Any]]:
-    """The words of the bands, over everything."""
+    """The words of the bands."""
     layers = []
     x, y = _channel(figure.x, "x"), _channel(figure.y, "y")
     for words in words_of(figure, WIDTH, HEIGHT):
@@ -145,21 +146,25 @@ def _words(figure: Figure, theme: Theme) -> list[dict[str, Any]]:
 
 
 def _roofs(figure: Figure, theme: Theme) -> list[dict[str, Any]]:
-    """Each with its name at its ridge, to the left, where nothing can be; else on it."""
+    x, y = _channel(figure.x, "x"), _channel(figure.y, "y")
+    line = {"type": "line", "color": theme.faint, "strokeWidth": 1.5}
+    return [
+        {"data": {"values": [{"x": a, "y": b} for a, b in roof.points]}, "mark": line, "encoding": {"x": x, "y": y}}
+        for roof in figure.roofs
+    ]
+
+
+def _ridges(figure: Figure, theme: Theme) -> list[dict[str, Any]]:
+    """The words of a roof: at its ridge, to the left, where nothing can be; else above it."""
     layers = []
+    x, y = _channel(figure.x, "x"), _channel(figure.y, "y")
     for roof in figure.roofs:
-        values = [{"x": x, "y": y} for x, y in roof.points]
-        low, ridge, high = (x for x, _ in roof.points)
-        x, y = _channel(figure.x, "x"), _channel(figure.y, "y")
-        line = {"type": "line", "color": theme.faint, "strokeWidth": 1.5}
-        layers.append({"data": {"values": values}, "mark": line, "encoding": {"x": x, "y": y}})
+        low, ridge, high = (a for a, _ in roof.points)
         beside = WIDTH * log(ridge / low) / log(high / low) > LETTER * len(roof.label)
-        place = (
-            {"align": "right", "baseline": "middle", "dx": -8}
-            if beside
-            else {"align": "right", "baseline": "bottom", "dy": -8}
-        )
-        layers += _text({**values[1 if beside else 2], "label": roof.label}, x, y, theme, place)
+        place: dict[str, Any] = {"align": "right", "baseline": "middle" if beside else "bottom"}
+        place |= {"dx": -8} if beside else {"dy": -8}
+        at, top = roof.points[1 if beside else 2]
+        layers += _text({"x": at, "y": top, "label": roof.label}, x, y, theme, place)
     return layers
 
 
@@ -206,6 +211,9 @@ def _label(axis: Axis) -> str:
     if axis.unit in ("bytes", "tokens"):
         units = [(size, f" {unit}") for size, unit in BINARY] if axis.unit == "bytes" else TOKENS
         steps = (f"{value} >= {size} ? format({value} / {size}, '~r') + '{name}' : " for size, name in units)
+        return f"{''.join(steps)}format({value}, '~r')"
+    if axis.unit == "seconds":
+        steps = (f"{value} >= {size} ? format({value} / {size}, '~r') + ' {name}' : " for size, name in TIMES)
         return f"{''.join(steps)}format({value}, '~r')"
     unit = axis.unit if axis.unit in ("FLOPs", "FLOP/s") else ""
     small = f"format({value}, '~r') + '{unit and ' '}{unit}'"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.amounts import in_full
 from kvcalc.figures.words import size
-from kvcalc.report.units import bytes_binary, decimal
+from kvcalc.report.units import bytes_binary, decimal, duration
 
 if TYPE_CHECKING:
     from kvcalc.figures.figure import Axis, Figure, Point
@@ -20,6 +20,8 @@ def short(axis: Axis, value: float) -> str:
         return bytes_binary(round(value))
     if axis.unit == "tokens":
         return f"{size(int(value))} tokens"
+    if axis.unit == "seconds":
+        return duration(value)
     if axis.unit in COUNTS:
         return f"{value:,.0f} {axis.unit}"
     gap = "" if axis.unit in ("FLOPs", "FLOP/s") and not decimal(value)[-1:].isdigit() else " "
@@ -34,7 +36,7 @@ def exact(axis: Axis, value: float) -> str:
 
 
 def axis_title(axis: Axis) -> str:
-    """'context, tokens': with its unit, where the ticks do not say it."""
+    """'context, tokens': with its unit, where neither the title nor the ticks say it."""
     return f"{axis.title}, {axis.unit.replace('/', ' a ')}" if axis.unit in ("tokens", "FLOPs/byte") else axis.title
 
 

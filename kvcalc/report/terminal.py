@@ -32,7 +32,7 @@ def to_text(figure: Figure, width: int, height: int | None = None, *, color: boo
     legend = list(_legend(figure, color=color))
     rows = max(10, min(24, width // 4))
     if height is not None:
-        rows = max(6, min(rows, height - len(legend) - 6))
+        rows = max(10, min(rows, height - len(legend) - 7))
     values = ticks(y.axis, y.low, y.high, max(2, rows // 2))
     labels = {round(y.at(value) * (rows - 1)): tick_label(y.axis, value) for value in values}
     left = max(map(len, labels.values()), default=0)
@@ -54,7 +54,8 @@ def to_text(figure: Figure, width: int, height: int | None = None, *, color: boo
         for row in reversed(range(rows))
     ]
     head = [line for line in (figure.title, figure.subtitle, axis_title(figure.y)) if line]
-    return "\n".join([*head, *lines, *_below(x, screen.columns, left), *legend]) + "\n"
+    star = [f"{SEVERAL}  several in one place"] if any(SEVERAL in row for row in screen.marks) else []
+    return "\n".join([*head, *lines, *_below(x, screen.columns, left), *legend, *star]) + "\n"
 
 
 def _needed() -> None:
@@ -92,8 +93,6 @@ def _legend(figure: Figure, *, color: bool) -> Iterator[str]:
         yield f"   roof: {roof.label}"
     if figure.roofs:
         yield "   small letters: decode, capitals: prefill"
-    if len(figure.series) > 1:
-        yield f"{SEVERAL}  several in one place"
 
 
 def _ends(figure: Figure, series: Series) -> str:

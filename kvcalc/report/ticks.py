@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 BINARY = ((1 << 50, "PiB"), (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B"))
 DECIMAL = ((10**18, "E"), (10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 TWOS = ("bytes", "tokens", "sequences", "devices")  # units counted in powers of two
 
 
@@ -55,6 +56,9 @@ def tick_label(axis: Axis, value: float) -> str:
         return f"{value / scale:g} {unit}"
     if axis.unit == "tokens":
         return size(round(value))
+    if axis.unit == "seconds":
+        second, unit = next((told for told in TIMES if value >= told[0] * (1 - 1e-9)), TIMES[0])
+        return f"{value / second:g} {unit}"
     scale, unit = next(((scale, unit) for scale, unit in DECIMAL if value >= scale), (1, ""))
     after = axis.unit if axis.unit in ("FLOPs", "FLOP/s") else ""
     return f"{value / scale:g} {unit}{after}".rstrip()
