@@ -10,21 +10,22 @@ bisects. A least base is that of a geometric grid, whose step belongs to the ans
 
 from __future__ import annotations
 
-from math import ceil, cos, exp, floor, isfinite, log, log1p, pi
+from math import ceil, floor, isfinite, log, pi
 from typing import TYPE_CHECKING
 
+from kvcalc.breaches import first_breach
 from kvcalc.errors import KvcalcError
+from kvcalc.least_base import DEFAULT_STEP, least_base
 from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from kvcalc.attention.reach import Reach
     from kvcalc.model import Branch, ModelSpec
     from kvcalc.rotary import Rope, Scaling
 
 MOST_TOKENS = 1 << 20  # how far a base is followed: what holds so far is told as 'or more'
-DEFAULT_STEP = 1e-4
 SOURCE = "Base of RoPE Bounds Context Length (arXiv:2405.14591) eq. 10-11"
 
 
@@ -59,68 +60,10 @@ def frequencies(base: float, rotated: int) -> list[float]:
 def supported_tokens(thetas: Sequence[float], still: float = 0, most: int = MOST_TOKENS) -> int | None:
     """The largest L at which B(m) >= 0 for every m up to it; None where that is so up to `most`.
 
-    `still` is how many pairs are not rotated. No m is left out: B changes by at most the sum of theta_i a token, so
-    what is far above 0 is so for as many tokens.
+    `still` is how many pairs are not rotated. `thetas` fall; no m is left out.
     """
-    slope, m = sum(thetas), 0
-    while m <= most:
-        value = still + sum([cos(m * theta) for theta in thetas])
-        if value < 0:
-            return m - 1
-        m += int(value / slope) + 1
-    return None
-
-
-def least_base(
-    context: int, head_dim: int, step: float = DEFAULT_STEP, told: Callable[[float], None] = lambda _: None
-) -> float | None:
-    """The least base of the grid L/2, L/2*(1 + step) ... 1000*L that supports a context of L; None: none does.
-
-    `told` hears how far it is, from 0 to 1. Every point of the grid is proven to fail or is tried: B at one distance m
-    changes by at most m times the sum of theta_i*2i/d as ln b grows by 1, so a breach lasts over many points.
-    """
-    grid, exponents = log1p(step), [-2 * i / head_dim for i in range(head_dim // 2)]
-    last = ceil(log(2000) / grid)
-    known: list[int] = []
-    start, k, wanted = log(context / 2), 0, 0.0
-    while k <= last:
-        base = exp(start + k * grid)
-        thetas = [base**exponent for exponent in exponents]
-        slope = sum([-theta * exponent for theta, exponent in zip(thetas, exponents, strict=True)])
-        breach = _breach(thetas, slope, known, wanted)
-        if breach.reach < grid:  # the valleys of B move as the base grows: look beside the latest
-            near = [m for old in known[:4] for m in range(max(1, old - 12), min(context, old + 12) + 1)]
-            breach = max(breach, _breach(thetas, slope, near, grid))
-        if breach.reach <= 0:
-            supported = supported_tokens(thetas, most=context)
-            if supported is None:
-                return base
-            first = supported + 1
-            breach = _breach(thetas, slope, range(first, min(first + 40, context + 1)), float("inf"))
-        known = [breach.m, *(m for m in known if m != breach.m)][:24]
-        wanted = 0.3 * breach.reach
-        k += max(1, floor(breach.reach / grid))
-        told(min(1.0, k / last))
-    return None
-
-
-class _Breach(NamedTuple):
-    """A distance at which B is below 0, and how far ln b can grow before it no longer is."""
-
-    reach: float
-    m: int
-
-
-def _breach(thetas: Sequence[float], slope: float, distances: Iterable[int], enough: float) -> _Breach:
-    """The breach that lasts longest, or the first that lasts long enough."""
-    best = _Breach(0.0, 0)
-    for m in distances:
-        value = sum([cos(m * theta) for theta in thetas])
-        if value < 0:
-            best = max(best, _Breach(-value / (m * slope), m))
-            if best.reach > enough:
-                break
-    return best
+    first = first_breach(thetas, 0, most, still)
+    return None if first is None else first - 1
 
 
 class Bound(NamedTuple):
