@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +16,9 @@ import kvcalc
 from kvcalc.explanation import MEANINGS
 from kvcalc.formula import APPLY, parse
 from kvcalc.report.page.mathml import mathml, symbol
+from kvcalc.report.page.reals import Reals
 from kvcalc.report.page.script import CALLS, Program
-from screens import NATIVE, piped, write
+from screens import NATIVE, piped, records, write
 from screens import kvcalc as typed
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ WORKLOADS = [
     {"engine": "transformers", "mtp": "on"},
     {"engine": "llamacpp", "batch": 2},
     {"engine": "sglang", "tensor_parallel": 4},
+    {"machine": "8xH100", "tensor_parallel": 2, "dtype": "fp8"},
 ]
 OTHERS = ((1024, 1), (4097, 7), (131072, 64), (10**6, 1000))
 PAGE = "report deepseek-v2-lite gemma-3-1b --context 4k"
@@ -39,6 +42,7 @@ PAGE = "report deepseek-v2-lite gemma-3-1b --context 4k"
 def run(program: Program, n: int, b: int) -> list[int]:
     """What the function returns: its lines are Python's too, but for the mark of whole numbers."""
     functions: dict[str, Any] = {CALLS.get(name, name): apply for name, apply in APPLY.items()}
+    functions |= {"Number": float, "Math": SimpleNamespace(min=min, max=max)}
     functions["isqrt"] = lambda a, _=2: APPLY["isqrt"](a, 2)
     t: dict[int, int] = {}
     for line in program.lines:
@@ -51,6 +55,8 @@ def run(program: Program, n: int, b: int) -> list[int]:
 def test_every_bundled_model_computes_the_same_in_the_page(options: dict[str, Any]) -> None:
     """Made at one context and batch, right at every other."""
     checked = 0
+    if "machine" in options:
+        options = {**options, "machine": kvcalc.parse_machine(options["machine"])}
     for name in kvcalc.names():
         spec = kvcalc.load(name)
         try:
@@ -62,6 +68,8 @@ def test_every_bundled_model_computes_the_same_in_the_page(options: dict[str, An
             continue  # the engine has no such layers
         program = Program(made)
         numbers = {key: program.key(key) for key in made.quantities}
+        reals = {key: Reals(program).key(key) for key in made.bounds}
+        assert {key: number.value for key, number in reals.items() if number} == made.reals
         for report in others:
             t = run(program, report.workload.context_tokens, report.workload.batch)
             found = {
@@ -69,6 +77,7 @@ def test_every_bundled_model_computes_the_same_in_the_page(options: dict[str, An
                 for key, number in numbers.items()
             }
             assert found == {key: report.value(key) for key in made.quantities}, (name, report.workload)
+            assert {key: t[number.at] for key, number in reals.items() if number and number.at} == report.reals
             checked += 1
     assert checked > 40
 
@@ -132,6 +141,17 @@ def test_the_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
     assert pages[0] == pages[1]
     assert str(tmp_path).encode() not in pages[0]
     assert len(pages[0]) < 1_000_000
+
+
+@pytest.mark.parametrize("engine", ["paper", "vllm", "sglang"])
+def test_what_a_machine_leaves_for_the_cache_is_what_fit_says(engine: str) -> None:
+    """At any context and batch, so that the line across the figure stays where it is."""
+    line = f"gemma-3-27b --on 2xH100 --engine {engine}"
+    pools = {row["pool_bytes"] for more in ("1k", "64k") for row in records(f"fit {line} --context {more} --batch 2")}
+    shown = re.findall(
+        r'left for the cache on a device[^<]*</dt><dd><span data-v="=(-?[0-9]+)"', piped(f"report {line} -q")
+    )
+    assert [int(pool) for pool in shown] == [*pools]
 
 
 HOSTILE = "a</script><img src=x onerror=alert(1)>&\"'<!--"

@@ -14,7 +14,10 @@ import pytest
 
 from kvcalc.formula import APPLY
 from kvcalc.report.page.columns import WRITE
+from kvcalc.report.page.explained import count
 from kvcalc.report.page.script import CALLS
+from kvcalc.report.units import duration
+from kvcalc.rows import REALS
 from kvcalc.workload import parse_tokens
 from screens import kvcalc
 
@@ -35,6 +38,7 @@ PAGES = {  # hybrids, windows, latents, states, encoders, engines
     "shared": "llama-4-scout-17b-16e gpt-oss-20b --shared-prefix 2k --batch 8 --generate 256 --dtype q8_0",
     "engines": "mistral-7b-v0.1 --variants none --engine transformers,sglang,llamacpp,vllm@0.11",
     "devices": "deepseek-v3 llama-3.1-70b --engine vllm,sglang --tp 4",
+    "machines": "qwen3-30b-a3b gemma-3-27b --on H100,8xH200 --weight-dtype fp8 --variants mqa",
 }
 SETTINGS = [("4100", "1"), ("32k", "64"), ("131,071", "7"), ("1m", "1"), ("10000000", "1000000000"), ("2049", "512")]
 
@@ -120,6 +124,8 @@ def test_the_sliders_numbers_are_the_command_lines(browser: Any, pages: dict[str
                 value = row[key]
                 if value is None:
                     assert text == "-", (key, text)
+                elif key in REALS:  # a power of floating point may differ in its last digit
+                    assert float(text) == pytest.approx(value, rel=1e-12, abs=0), key
                 else:
                     assert type(value)(text.replace(",", "")) == value, (key, text, value)
     assert [line for line in browser.get_log("browser") if line["level"] != "INFO"] == []
@@ -139,6 +145,10 @@ def test_what_is_shown_for_people_is_what_the_tables_of_the_command_line_show(
         script = "return arguments[0].map((text) => written(BigInt(text), arguments[1]))"
         shown = browser.execute_script(script, [str(number) for number in numbers], as_)
         assert shown == [WRITE[as_](number) for number in numbers]
+    seconds = [0.0, 1e-12, 1.23456e-7, 9.9999e-7, 1e-6, 0.0012345, 0.00062506, 0.99999, 1.0, 59.995, 12345.5, 1e7]
+    assert browser.execute_script("return arguments[0].map(duration)", seconds) == [duration(one) for one in seconds]
+    reals = [*seconds, 123456.5, 999999.5, 1234567.5, 2.0**60, 1e22, 1.5e-5, 0.1, 1 / 3, 100.0, 31.25]
+    assert browser.execute_script("return arguments[0].map(inFormula)", reals) == [count(one) for one in reals]
     pairs = [(a, b) for a in (1, 3, 17, 2**53 + 1, 10**15 + 1, 10**30) for b in (1, 7, 1000, 2**60 - 1, 10**22, 3**40)]
     pairs += [(10625, 10000), (10635, 10000), (99995, 100000), (999950, 100), (1, 80000), (17, 16 * 10**4)]
     script = "return arguments[0].map(([a, b]) => ratioOf(BigInt(a), BigInt(b)))"

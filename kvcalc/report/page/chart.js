@@ -22,7 +22,7 @@ function make(tag, parent, attributes = {}, text) {
   return element;
 }
 
-const UNITS = { bytes: "bytes", flops: "FLOPs" };
+const UNITS = { bytes: "bytes", flops: "FLOPs", duration: "seconds" };
 const charts = [];
 
 function setUpCharts(stops) {
@@ -46,7 +46,7 @@ function setUpCharts(stops) {
     for (const line of figure.lines) {
       const item = make("li", list);
       swatch(item, line.report);
-      make("span", item, { class: "who" }, line.label);
+      make("span", item, { class: "who" }, line.label + roomOf(line));
       chart.items.push(make("span", item, { class: "worth" }));
     }
     plot.addEventListener("pointermove", (event) => readAt(chart, stopUnder(chart, event)));
@@ -65,6 +65,12 @@ function setUpCharts(stops) {
 function swatch(parent, at) {
   const svg = draw("svg", { viewBox: "0 0 28 10", class: "swatch", "aria-hidden": "true" }, parent);
   draw("line", { x1: 0, x2: 28, y1: 5, y2: 5, class: `line ${style(at)}` }, svg);
+}
+
+// What a device has left for the cache, the dotted line across.
+function roomOf(line) {
+  if (!line.room) return "";
+  return BigInt(line.room) > 0n ? `, of ${written(BigInt(line.room), "bytes")}` : ", of nothing";
 }
 
 // Colours, then dashes: the same for a report in every figure.
@@ -108,7 +114,7 @@ function drawChart(chart) {
   const { svg, stops, rows, figure } = chart;
   svg.replaceChildren();
   const xs = stops.map((n) => Math.log2(Number(n)));
-  const values = rows.flat().filter((value) => value !== null && value > 0n).map((value) => Math.log2(Number(value)));
+  const values = rows.flat().filter((value) => value !== null && value > 0).map((value) => Math.log2(Number(value)));
   const step = figure.as === "bytes" ? 1 : Math.log2(10);
   const low = Math.floor(Math.min(...values) / step);
   const high = Math.max(Math.ceil(Math.max(...values) / step), low + 1);
@@ -117,7 +123,7 @@ function drawChart(chart) {
   const y = scale(low * step, high * step, BOX.height - BOX.bottom, BOX.top);
   const every = Math.ceil((high - low) / 6);
   for (let power = low; power <= high; power += every) {
-    const text = short((figure.as === "bytes" ? 2n : 10n) ** BigInt(Math.max(power, 0)), figure.as);
+    const text = short(powerOf(figure.as, power), figure.as);
     rule(svg, BOX.left, BOX.width - BOX.right, y(power * step), y(power * step));
     draw("text", { x: BOX.left - 8, y: y(power * step) + 5, class: "tick end" }, svg, text);
   }
@@ -130,10 +136,15 @@ function drawChart(chart) {
   figure.lines.forEach((line, at) => {
     const points = rows
       .map((row, stop) => [stop, row[at]])
-      .filter(([, value]) => value !== null && value > 0n)
+      .filter(([, value]) => value !== null && value > 0)
       .map(([stop, value]) => `${x(xs[stop]).toFixed(1)},${y(Math.log2(Number(value))).toFixed(1)}`);
     if (points.length) draw("polyline", { points: points.join(" "), class: `line ${style(line.report)}` }, svg);
   });
+  for (const { report, room } of figure.lines) {
+    const height = room && BigInt(room) > 0n ? y(Math.log2(Number(room))) : -1;
+    if (height < BOX.top || height > BOX.height - BOX.bottom) continue;
+    draw("line", { x1: BOX.left, x2: BOX.width - BOX.right, y1: height, y2: height, class: `roof ${style(report)}` }, svg);
+  }
   chart.x = (stop) => x(xs[stop]);
   chart.y = (value) => y(Math.log2(Number(value)));
   chart.cursor = draw("g", { class: "cursor" }, svg);
@@ -145,6 +156,11 @@ function scale(from, to, start, end) {
 
 function rule(svg, x1, x2, y1, y2) {
   draw("line", { x1, x2, y1, y2, class: "grid" }, svg);
+}
+
+function powerOf(as, power) {
+  if (as === "duration") return Number(`1e${power}`);
+  return (as === "bytes" ? 2n : 10n) ** BigInt(Math.max(power, 0));
 }
 
 // '16 GiB', '1 T': a power for an axis.
@@ -175,7 +191,7 @@ function readAt(chart, at) {
   chart.cursor.replaceChildren();
   draw("line", { x1: chart.x(at), x2: chart.x(at), y1: BOX.top, y2: BOX.height - BOX.bottom, class: "at" }, chart.cursor);
   row.forEach((value, line) => {
-    if (value === null || value <= 0n) return;
+    if (value === null || value <= 0) return;
     const shape = { cx: chart.x(at), cy: chart.y(value), r: 4, class: `dot ${style(chart.figure.lines[line].report)}` };
     draw("circle", shape, chart.cursor);
   });

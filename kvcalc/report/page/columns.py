@@ -10,8 +10,9 @@ from kvcalc.formula import parse
 from kvcalc.glossary import MEANINGS
 from kvcalc.report.comparison import cache_formula
 from kvcalc.report.page.mathml import mathml, symbol
-from kvcalc.report.units import bytes_binary, count, decimal, ratio
-from kvcalc.rows import RATIOS
+from kvcalc.report.page.reals import Reals
+from kvcalc.report.units import bytes_binary, count, decimal, duration, ratio
+from kvcalc.rows import RATIOS, TEXTS
 from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ WRITE: dict[str, Callable[[Any], str]] = {  # as the page's script does, by its 
     "decimal": decimal,
     "flops": lambda value: f"{decimal(value)}FLOPs" if value >= 1000 else f"{value:,} FLOPs",
     "ratio": ratio,
+    "duration": duration,
+    "word": str,
 }
 
 
@@ -62,6 +65,13 @@ COST = (
     Shown("decode reads", "decode_cache_read_bytes", "bytes", ""),
     Shown("decode intensity", "decode_intensity", "decimal", "FLOPs/B"),
 )
+ROOFLINE = (
+    Shown("decode at least", "decode_least_seconds", "duration", ""),
+    Shown("tokens/s at most", "decode_tokens_per_second_at_most", "decimal", "decode"),
+    Shown("decode bound by", "decode_bound_by", "word", ""),
+    Shown("prefill at least", "prefill_least_seconds", "duration", ""),
+    Shown("prefill bound by", "prefill_bound_by", "word", ""),
+)
 WEIGHTS = (
     Shown("parameters", "parameters", "count", ""),
     Shown("active parameters", "active_parameters", "count", ""),
@@ -74,11 +84,13 @@ def labels_of(reports: Sequence[Report]) -> list[str]:
     models = {report.spec.name for report in reports}
     variants = {report.variant for report in reports}
     engines = {engine_label(report) for report in reports}
+    machines = {machine_label(report) for report in reports}
     return [
         ", ".join(
             [
                 *([report.name if len(models) > 1 else report.variant] if len(models) > 1 or len(variants) > 1 else []),
                 *([engine_label(report)] if len(engines) > 1 else []),
+                *([machine_label(report)] if len(machines) > 1 else []),
             ]
         )
         or report.name
@@ -92,10 +104,16 @@ def engine_label(report: Report) -> str:
     return f"{workload.engine} {version_of(workload.engine, workload.engine_version)}".strip()
 
 
+def machine_label(report: Report) -> str:
+    """The machine of the least times."""
+    return report.workload.machine.label if report.workload.machine else ""
+
+
 def columns(reports: Sequence[Report]) -> list[Shown]:
     """The columns that have something to say of these reports."""
     reserves = any(one.workload.engine != "paper" or one.workload.tensor_parallel != 1 for one in reports)
-    asked = [*CACHE, *(RESERVED if reserves else ()), *TOKEN, *STATE, *COST, *WEIGHTS]
+    on = any(one.workload.machine for one in reports)
+    asked = [*CACHE, *(RESERVED if reserves else ()), *TOKEN, *STATE, *COST, *WEIGHTS, *(ROOFLINE if on else ())]
     empty = {"state_bytes"} if not any(one.value("state_bytes") for one in reports) else set()
     if not reports[0].workload.generate_tokens:
         empty.add("answer_attention_flops")
@@ -103,7 +121,10 @@ def columns(reports: Sequence[Report]) -> list[Shown]:
 
 
 def reference(program: Program, first: Program, key: str) -> str:
-    """Where the script finds a number: '12', '=4096', one over another, or '' where it does not apply."""
+    """Where the script finds a number: '12', '=4096', 'a/b' one over another, '' where it does not apply.
+
+    'a>b' is a word, what bounds a phase.
+    """
     if key == "cache_ratio":
         above, below = program.key("cache_bytes"), first.key("cache_bytes")
         where = "" if below is None or below.at is None else "0:"
@@ -111,7 +132,10 @@ def reference(program: Program, first: Program, key: str) -> str:
     if key in RATIOS:
         above, below = (program.key(part) for part in RATIOS[key])
         return f"{above.ref}/{below.ref}" if above and below else ""
-    number = program.key(key)
+    if key in TEXTS:
+        sides = [Reals(program).key(key.replace("bound_by", f"{what}_seconds")) for what in ("compute", "memory")]
+        return ">".join(side.ref for side in sides if side)
+    number = Reals(program).key(key) or program.key(key)
     return number.ref if number else ""
 
 
@@ -120,7 +144,7 @@ def comparison(programs: Sequence[Program], rows: Sequence[Row], labels: Sequenc
     shown = columns([program.report for program in programs])
     at = next(at for at, column in enumerate(shown) if column in TOKEN) + len(TOKEN)  # its formula stands behind
     heads = [_head(column) for column in shown]
-    heads.insert(at, f'<th scope="col">elements a token</th>{_sorted_by("attention")}')
+    heads.insert(at, f'<th scope="col">a token, as a formula</th>{_sorted_by("attention")}')
     lines = []
     for which, (program, row) in enumerate(zip(programs, rows, strict=True)):
         cells = [_cell(program, programs[0], row, column) for column in shown]
@@ -151,5 +175,5 @@ def _head(column: Shown) -> str:
 def _cell(program: Program, first: Program, row: Row, column: Shown) -> str:
     ref = reference(program, first, column.key)
     value = row[column.key]
-    text = WRITE[column.as_](value) if isinstance(value, int | float) else "-"
+    text = WRITE[column.as_](value) if value is not None else "-"
     return f'<td class="number" data-v="{ref}" data-as="{column.as_}">{text}</td>' if ref else f"<td>{text}</td>"

@@ -13,11 +13,13 @@ from hashlib import sha256
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.engines import engine_of
-from kvcalc.report.page.columns import WRITE, columns, comparison, engine_label, labels_of
-from kvcalc.report.page.explained import explanations, slot
+from kvcalc.places import NOT_COUNTED
+from kvcalc.report.page.columns import columns, comparison, labels_of
+from kvcalc.report.page.explained import explanations
+from kvcalc.report.page.headlines import headlines, mapped, number_of, room_of
 from kvcalc.report.page.layers import layer_map, picture
 from kvcalc.report.page.script import Program, functions
+from kvcalc.report.roofline import FOOTER
 from kvcalc.report.units import tokens
 
 if TYPE_CHECKING:
@@ -25,24 +27,15 @@ if TYPE_CHECKING:
 
     from kvcalc.analysis import Report
     from kvcalc.comparison import Comparison
-    from kvcalc.model import ModelSpec
-    from kvcalc.report.page.script import Number
+    from kvcalc.quantity import Node
 
 SCRIPTS = ("exact.js", "words.js", "state.js", "table.js", "chart.js", "layers.js", "controls.js")
-HEADLINES = (  # of each model as configured: the row's key, what to call it, and how it is written
-    ("cache_bytes", "cache", "bytes"),
-    ("cache_bytes_per_token", "a new token stores", "bytes"),
-    ("state_bytes", "fixed state", "bytes"),
-    ("decode_model_flops", "one decode step", "flops"),
-    ("prefill_model_flops", "the prefill", "flops"),
-    ("weight_bytes", "weights", "bytes"),
-    ("parameters", "parameters", "decimal"),
-)
 FIGURES = (  # the row's key, its title, and how it is written
     ("cache_bytes", "Cache", "bytes"),
     ("reserved_bytes", "Reserved on a device", "bytes"),
     ("decode_attention_flops", "Attention of a decode step", "flops"),
     ("prefill_attention_flops", "Attention of the prefill", "flops"),
+    ("decode_least_seconds", "A decode step, at least", "duration"),
 )
 
 
@@ -63,7 +56,7 @@ def page(comparison_: Comparison, title: str, command: Sequence[str], asked: Seq
             _settings(reports[0]),
             '<main id="main" tabindex="-1"><p id="status" class="hidden" role="status"></p>',
             '<p id="failed" role="alert"></p>',
-            _headlines(programs),
+            _section("headlines", "At a glance", headlines(programs)),
             _section("comparison", "Comparison", comparison(programs, comparison_.rows(), labels), _exact()),
             _section("figures", "Over the context", '<div id="charts"></div>'),
             _section("layers", "Which layer stores what", _maps(programs)),
@@ -120,53 +113,13 @@ def _settings(report: Report) -> str:
     )
 
 
-def _headlines(programs: Sequence[Program]) -> str:
-    """A card for each model as configured, with what each engine reserves."""
-    cards = []
-    for at in _mapped(programs):
-        program = programs[at]
-        report, spec = program.report, program.report.spec
-        told = [
-            _headline(at, number, what, as_)
-            for key, what, as_ in HEADLINES
-            if (number := program.key(key)) is not None and (number.value or key != "state_bytes")
-        ]
-        for other, beside in enumerate(programs):
-            number = beside.key("reserved_bytes")
-            if beside.report.spec == spec and number is not None and engine_of(beside.report.workload.engine).reserve:
-                told.insert(1, _headline(other, number, f"{engine_label(beside.report)} reserves on a device", "bytes"))
-        limit = spec.max_position_embeddings
-        beyond = f'<p class="beyond" data-limit="{limit}"></p>' if limit else ""
-        cards.append(
-            f'<article class="card"><h3>{escape(spec.name)}</h3>'
-            f'<p class="what">{escape(spec.attention)}, {spec.layers} layers, cache {report.cache_dtype}</p>'
-            f"<dl>{''.join(told)}</dl>{beyond}</article>"
-        )
-    shown = f'<p class="setting"></p><div class="cards">{"".join(cards)}</div>'
-    return _section("headlines", "At a glance", shown)
-
-
-def _headline(at: int, number: Number, what: str, as_: str) -> str:
-    shown = slot("span", number, WRITE[as_](number.value), as_)
-    return f'<div data-report="{at}"><dt>{escape(what)}</dt><dd>{shown}</dd></div>'
-
-
 def _exact() -> str:
     return '<label class="scripted exact"><input type="checkbox" id="exact"> every digit</label>'
 
 
 def _maps(programs: Sequence[Program]) -> str:
     told = "<p>Each bar is a layer, its height what that layer keeps of one sequence at this context.</p>"
-    return told + "".join(layer_map(programs[at], at) for at in _mapped(programs))
-
-
-def _mapped(programs: Sequence[Program]) -> list[int]:
-    """Each model once, as configured, by the first engine."""
-    first: dict[ModelSpec, int] = {}
-    for at, program in enumerate(programs):
-        if program.report.variant == "configured":
-            first.setdefault(program.report.spec, at)
-    return list(first.values())
+    return told + "".join(layer_map(programs[at], at) for at in mapped(programs))
 
 
 def _formulas(programs: Sequence[Program], labels: Sequence[str]) -> str:
@@ -188,6 +141,7 @@ def _sources(comparison_: Comparison, version: str) -> str:
     models = "".join(f"<li>{escape(name)}: {_source(source)}</li>" for name, source in specs.items() if source)
     warned = [line for line in comparison_.warnings if "are beyond its max_position_embeddings" not in line]
     told = "".join(f"<li>{escape(line)}</li>" for line in (*warned, *comparison_.notes))
+    bounds = (*FOOTER, f"Of what is left: {NOT_COUNTED}.") if comparison_.reports[0].workload.machine else ()
     return (
         f"{f'<h3>Configs</h3><ul>{models}</ul>' if models else ''}"
         f"{f'<h3>Notes</h3><ul>{told}</ul>' if told else ''}"
@@ -195,6 +149,7 @@ def _sources(comparison_: Comparison, version: str) -> str:
         "<li>The context n counts the token being processed; a prefill is n tokens from nothing.</li>"
         "<li>KiB, MiB, GiB are 2<sup>10</sup>, 2<sup>20</sup>, 2<sup>30</sup> bytes, k, M, G, T, P of FLOPs powers of "
         "1000. Numbers are whole and exact, and rounded to four digits for people alone.</li>"
+        f"{''.join(f'<li>{escape(line)}</li>' for line in bounds)}"
         "<li>Each step of a formula names its own source beside it.</li></ul>"
         '<h3>The same in a terminal</h3><pre><code id="command"></code></pre>'
         f"<p>kvcalc {version}</p>"
@@ -224,7 +179,7 @@ def _data(programs: Sequence[Program], labels: Sequence[str], asked: Sequence[st
         "labels": list(labels),
         "largest": str(max(program.report.spec.max_position_embeddings for program in programs)),
         "figures": [_figure(programs, key, title, as_) for key, title, as_ in FIGURES if key in keys],
-        "maps": [{"report": at, "kinds": picture(programs[at])} for at in _mapped(programs)],
+        "maps": [{"report": at, "kinds": picture(programs[at])} for at in mapped(programs)],
     }
     return json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
 
@@ -237,7 +192,12 @@ def _figure(programs: Sequence[Program], key: str, title: str, as_: str) -> dict
             drawn.append(at)
     labels = labels_of([programs[at].report for at in drawn])
     lines = [
-        {"report": at, "label": label, "value": number.ref if (number := programs[at].key(key)) else ""}
+        {
+            "report": at,
+            "label": label,
+            "value": number.ref if (number := number_of(programs[at], key)) else "",
+            "room": str(room_of(programs[at].report) or "") if key == "reserved_bytes" else "",
+        }
         for at, label in zip(drawn, labels, strict=True)
     ]
     return {"title": title, "as": as_, "lines": lines}
@@ -245,7 +205,11 @@ def _figure(programs: Sequence[Program], key: str, title: str, as_: str) -> dict
 
 def _same_line(one: Report, other: Report, key: str) -> bool:
     """Whether two reports of one model have the same formula of a quantity."""
-    return (one.spec, one.variant) == (other.spec, other.variant) and one.quantities[key] == other.quantities[key]
+    return (one.spec, one.variant) == (other.spec, other.variant) and _tree(one, key) == _tree(other, key)
+
+
+def _tree(report: Report, key: str) -> Node | None:
+    return report.bounds.get(key) or report.quantities.get(key)
 
 
 def _scripts(programs: Iterable[Program]) -> str:

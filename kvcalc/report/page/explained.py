@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from kvcalc.amounts import kind_of
 from kvcalc.explanation import symbols_of
-from kvcalc.formula import Operation, parse
+from kvcalc.formula import Operation, parse, written
 from kvcalc.quantity import Total, named, walk
 from kvcalc.report.page.columns import WRITE
 from kvcalc.report.page.mathml import mathml, symbol
+from kvcalc.report.page.reals import Reals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kvcalc.formula import Formula
     from kvcalc.formula import Node as Expression
     from kvcalc.quantity import Node, Quantity
+    from kvcalc.report.page.reals import Real
     from kvcalc.report.page.script import Number, Program
 
 STORED = ("cache_bytes_per_token", "state_bytes", "cache_bytes", "answer_cache_bytes")
@@ -40,6 +42,7 @@ EXPLAINED = (
     "active_parameters",
     "weight_bytes",
 )
+BOUNDS = ("decode_least_seconds", "prefill_least_seconds")
 PEOPLE = {"bytes": "bytes", "FLOPs": "flops"}  # how a kind is written
 
 
@@ -53,24 +56,27 @@ def explained_keys(report: Report) -> list[str]:
 def explanations(program: Program) -> str:
     """Every quantity of a report that is explained, and what the symbols mean."""
     report = program.report
+    reals = Reals(program)
+    bounds = [key for key in BOUNDS if key in report.bounds]
     keys = explained_keys(report)
-    meanings = symbols_of(report, keys)
+    meanings = symbols_of(report, [*keys, *bounds])
     told = "".join(f"<dt><math>{symbol(name)}</math></dt><dd>{escape(text)}</dd>" for name, text in meanings.items())
     shown = "".join(_quantity(program, key, node) for key in keys if (node := report.quantities[key]) is not None)
+    shown += "".join(_quantity(reals, key, report.bounds[key]) for key in bounds)
     return f'{shown}<h4>Symbols</h4><dl class="symbols">{told}</dl>'
 
 
-def _quantity(program: Program, key: str, node: Node) -> str:
-    kind = kind_of(key)
+def _quantity(program: Program | Reals, key: str, node: Node) -> str:
+    as_ = "duration" if key in BOUNDS else PEOPLE.get(kind_of(key))
     people = ""
-    if kind in PEOPLE:
-        as_, number = PEOPLE[kind], program.number(node)
+    if as_:
+        number = program.number(node)
         people = f' <span class="people">({slot("span", number, WRITE[as_](number.value), as_)})</span>'
     lines = "".join(_nested(program, node))
     return f'<details class="quantity"><summary><code>{key}</code>{people}</summary>{lines}</details>'
 
 
-def _nested(program: Program, node: Node) -> Iterator[str]:
+def _nested(program: Program | Reals, node: Node) -> Iterator[str]:
     """The tree as lists within lists."""
     open_ = 0
     for depth, inner in walk(node):
@@ -86,7 +92,7 @@ def _nested(program: Program, node: Node) -> Iterator[str]:
     yield "</li></ul>" * open_
 
 
-def _line(program: Program, node: Node) -> str:
+def _line(program: Program | Reals, node: Node) -> str:
     """Name = formula = with numbers = result, as far as these differ, then the source."""
     result = program.number(node)
     sides = list(_terms(program, node) if isinstance(node, Total) else _sides(program, node))
@@ -96,7 +102,7 @@ def _line(program: Program, node: Node) -> str:
     return f'<span class="name">{escape(node.name)}</span>{shown}{source}'
 
 
-def _terms(program: Program, total: Total) -> Iterator[str]:
+def _terms(program: Program | Reals, total: Total) -> Iterator[str]:
     """A sum by the names of its parts, then by their numbers."""
     parts = [part for part in total.parts if part.times]
     if not parts:
@@ -116,7 +122,7 @@ def _joined(terms: list[str]) -> str:
     return " + ".join(f"<math>{term}</math>" for term in terms)
 
 
-def _sides(program: Program, quantity: Quantity) -> Iterator[str]:
+def _sides(program: Program | Reals, quantity: Quantity) -> Iterator[str]:
     formula = parse(quantity.formula)
     if isinstance(formula.body, int):
         return
@@ -126,25 +132,27 @@ def _sides(program: Program, quantity: Quantity) -> Iterator[str]:
         yield _formula(formula, local, numbers=True)
 
 
-def _formula(formula: Formula, local: Mapping[str, Number], *, numbers: bool) -> str:
+def _formula(formula: Formula, local: Mapping[str, Number | Real], *, numbers: bool) -> str:
     """The body, then what it defines: 'where m = min(n, W)', each with its own number in the form with numbers."""
 
     def show(name: str) -> str:
         return slot("mn", local[name], count(local[name].value)) if numbers else symbol(name)
 
-    def written(node: Expression) -> str:
+    def shown(node: Expression) -> str:
         return mathml(node, show, "&times;" if numbers else "&sdot;")
 
-    where = [f"<math>{symbol(d.symbol)}<mo>=</mo>{written(d.node)}</math>" for d in formula.definitions]
-    return f"<math>{written(formula.body)}</math>" + (f" where {', '.join(where)}" if where else "")
+    where = [f"<math>{symbol(d.symbol)}<mo>=</mo>{shown(d.node)}</math>" for d in formula.definitions]
+    return f"<math>{shown(formula.body)}</math>" + (f" where {', '.join(where)}" if where else "")
 
 
-def count(value: int) -> str:
-    """A number inside a formula: a negative one in parentheses."""
-    return f"{value:,}" if value >= 0 else f"({value:,})"
+def count(value: float) -> str:
+    """A number inside a formula: a negative one in parentheses, six digits of what is no whole number."""
+    whole, point, rest = written(abs(value)).partition(".")
+    told = f"{int(whole):,}{point}{rest}" if whole.isdigit() else whole
+    return told if value >= 0 else f"(-{told})"
 
 
-def slot(tag: str, number: Number, text: str, as_: str = "", class_: str = "") -> str:
+def slot(tag: str, number: Number | Real, text: str, as_: str = "", class_: str = "") -> str:
     """A number that the script keeps; plain text of that element where it never varies and is in a formula."""
     told = f' class="{class_}"' if class_ else ""
     if as_:

@@ -47,7 +47,7 @@ class Program:
     def __init__(self, report: Report) -> None:
         self.report = report
         self.lines: list[str] = []
-        self._known: dict[tuple[object, ...], Number] = {}
+        self._places: dict[str, int] = {}
         scope = report.workload.scope()
         self._scope = {symbol: Number(value) for symbol, value in scope.items()}
         for symbol in ("n", "B"):
@@ -71,7 +71,7 @@ class Program:
         """The numbers of a formula's symbols, those that it defines itself among them."""
         formula = parse(quantity.formula)
         local = {
-            symbol: self.number(quantity.symbols[symbol]) if symbol in quantity.symbols else self._around(symbol)
+            symbol: self.number(quantity.symbols[symbol]) if symbol in quantity.symbols else self.around(symbol)
             for symbol in formula.symbols()
         }
         for definition in formula.definitions:
@@ -84,7 +84,7 @@ class Program:
         """The function."""
         return "\n".join(["(n, B) => {", "  const t = [];", *(f"  {line}" for line in self.lines), "  return t;", "}"])
 
-    def _around(self, symbol: str) -> Number:
+    def around(self, symbol: str) -> Number:
         """A symbol of the workload, or a quantity by its key."""
         if symbol not in self._scope:
             found = self.key(symbol)
@@ -114,11 +114,15 @@ class Program:
             return varying[0][1]
         return self._line(" + ".join(code), fixed + sum(times * term.value for times, term in varying), "sum")
 
+    def place(self, code: str, comment: str) -> int:
+        """The place of a line in what the function returns; the same code stands there once."""
+        if code not in self._places:
+            self._places[code] = len(self._places)
+            self.lines.append(f"t[{self._places[code]}] = {code}; // {' '.join(comment.split())}")
+        return self._places[code]
+
     def _line(self, code: str, value: int, comment: str) -> Number:
-        if (code,) not in self._known:
-            self._known[(code,)] = number = Number(value, len(self.lines))
-            self.lines.append(f"t[{number.at}] = {code}; // {' '.join(comment.split())}")
-        return self._known[(code,)]
+        return Number(value, self.place(code, comment))
 
 
 def literal(value: int) -> str:

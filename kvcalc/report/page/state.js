@@ -1,7 +1,7 @@
 "use strict";
 // What the page is about, and its numbers: every element with data-v is one of them, kept in step with the settings.
 // data-v is '12', the place in what its report's function returns; '=4096', which never varies; 'a/b', one over the
-// other; and '0:12' is a number of report 0.
+// other; 'a>b' is what bounds a phase; and '0:12' is a number of report 0.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const START = { n: BigInt(DATA.n), b: BigInt(DATA.b) };
@@ -27,6 +27,10 @@ function numberAt(ref, report, computed) {
     const [above, below] = ref.split("/").map((part) => numberAt(part, report, computed));
     return above === null || below === null ? null : ratioOf(above, below);
   }
+  if (ref.includes(">")) {
+    const [compute, memory] = ref.split(">").map((part) => numberAt(part, report, computed));
+    return compute === null ? null : compute > memory ? "compute" : "memory";
+  }
   if (ref.startsWith("=")) return BigInt(ref.slice(1));
   const [other, place] = ref.includes(":") ? ref.split(":") : [report, ref];
   const found = computed[other];
@@ -47,7 +51,7 @@ function fillNumbers(root) {
     const value = numberAt(element.dataset.v, reportOf(element), state.computed);
     const as = element.dataset.as;
     if (!as) {
-      fill(element, value === null ? NOT_APPLICABLE : value < 0n ? `(${count(value)})` : count(value));
+      fill(element, value === null ? NOT_APPLICABLE : inFormula(value));
     } else {
       fill(element, state.exact ? exactly(value) : written(value, as));
       element.title = exactly(value);

@@ -52,11 +52,39 @@ function significant(value, wanted) {
   return [grown ? digits.slice(0, wanted) : digits, Number(power) + (grown ? 1 : 0)];
 }
 
+function duration(seconds) {
+  for (const [size, unit] of [[1, "s"], [1e-3, "ms"], [1e-6, "us"]]) {
+    if (seconds >= size) return `${fourDigits(seconds / size)} ${unit}`;
+  }
+  return seconds ? `${fourDigits(seconds / 1e-9)} ns` : "0 s";
+}
+
+// A number inside a formula: a negative one in parentheses, six digits of what is no whole number.
+function inFormula(value) {
+  const text = typeof value === "bigint" ? count(value < 0n ? -value : value) : sixDigits(Math.abs(value));
+  return value < 0 ? `(-${text})` : text;
+}
+
+function sixDigits(value) {
+  if (Number.isInteger(value) && value < 2 ** 53) return count(BigInt(value));
+  const [digits, exponent] = significant(value, 6);
+  const kept = digits.replace(/0+$/, "");
+  if (exponent < -4 || exponent >= 6) {
+    const sign = exponent < 0 ? "-" : "+";
+    return `${kept[0]}${kept.length > 1 ? "." : ""}${kept.slice(1)}e${sign}${String(Math.abs(exponent)).padStart(2, "0")}`;
+  }
+  if (exponent < 0) return `0.${"0".repeat(-exponent - 1)}${kept}`;
+  const rest = kept.slice(exponent + 1);
+  return `${count(BigInt(digits.slice(0, exponent + 1)))}${rest ? "." : ""}${rest}`;
+}
+
 const WRITE = {
   count,
   bytes: (value) => scaled(value, BINARY, "B"),
   decimal: (value) => scaled(value, DECIMAL, ""),
   flops: (value) => (value >= 1000n ? `${scaled(value, DECIMAL, "")}FLOPs` : `${count(value)} FLOPs`),
+  duration,
+  word: (value) => value,
   ratio: (value) => `${fourDigits(value)}x`,
 };
 
