@@ -38,6 +38,7 @@ PAGES = {  # hybrids, windows, latents, states, encoders, engines
     "shared": "llama-4-scout-17b-16e gpt-oss-20b --shared-prefix 2k --batch 8 --generate 256 --dtype q8_0",
     "engines": "mistral-7b-v0.1 --variants none --engine transformers,sglang,llamacpp,vllm@0.11",
     "devices": "deepseek-v3 llama-3.1-70b --engine vllm,sglang --tp 4",
+    "spread": "deepseek-v3 --on 8xH200 --engine vllm --dp 8 --ep 8",
     "machines": "qwen3-30b-a3b gemma-3-27b --on H100,8xH200 --weight-dtype fp8 --variants mqa",
 }
 SETTINGS = [("4100", "1"), ("32k", "64"), ("131,071", "7"), ("1m", "1"), ("10000000", "1000000000"), ("2049", "512")]

@@ -14,6 +14,7 @@ from kvcalc.report.page.reals import Reals
 from kvcalc.report.units import bytes_binary, count, decimal, duration, ratio
 from kvcalc.rows import RATIOS, TEXTS
 from kvcalc.tuples import NamedTuple
+from kvcalc.workload import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kvcalc.analysis import Report
     from kvcalc.report.page.script import Program
     from kvcalc.rows import Row
+    from kvcalc.workload import Workload
 
 WRITE: dict[str, Callable[[Any], str]] = {  # as the page's script does, by its names
     "count": count,
@@ -65,6 +67,10 @@ COST = (
     Shown("decode reads", "decode_cache_read_bytes", "bytes", ""),
     Shown("decode intensity", "decode_intensity", "decimal", "FLOPs/B"),
 )
+DEVICES = (
+    Shown("weights a device", "weight_bytes_per_device", "bytes", ""),
+    Shown("reserved in all", "reserved_bytes_total", "bytes", "all devices"),
+)
 ROOFLINE = (
     Shown("decode at least", "decode_least_seconds", "duration", ""),
     Shown("tokens/s at most", "decode_tokens_per_second_at_most", "decimal", "decode"),
@@ -104,6 +110,11 @@ def engine_label(report: Report) -> str:
     return f"{workload.engine} {version_of(workload.engine, workload.engine_version)}".strip()
 
 
+def shared_out(workload: Workload) -> bool:
+    """Whether several devices share the model."""
+    return any(getattr(workload, size) > 1 for size in PARALLEL)
+
+
 def machine_label(report: Report) -> str:
     """The machine of the least times."""
     return report.workload.machine.label if report.workload.machine else ""
@@ -111,9 +122,11 @@ def machine_label(report: Report) -> str:
 
 def columns(reports: Sequence[Report]) -> list[Shown]:
     """The columns that have something to say of these reports."""
-    reserves = any(one.workload.engine != "paper" or one.workload.tensor_parallel != 1 for one in reports)
+    shared = any(shared_out(one.workload) for one in reports)
+    reserves = shared or any(one.workload.engine != "paper" for one in reports)
     on = any(one.workload.machine for one in reports)
-    asked = [*CACHE, *(RESERVED if reserves else ()), *TOKEN, *STATE, *COST, *WEIGHTS, *(ROOFLINE if on else ())]
+    beside = [*(DEVICES if shared else ()), *(ROOFLINE if on else ())]
+    asked = [*CACHE, *(RESERVED if reserves else ()), *TOKEN, *STATE, *COST, *WEIGHTS, *beside]
     empty = {"state_bytes"} if not any(one.value("state_bytes") for one in reports) else set()
     if not reports[0].workload.generate_tokens:
         empty.add("answer_attention_flops")

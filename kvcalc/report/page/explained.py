@@ -12,7 +12,7 @@ from kvcalc.amounts import kind_of
 from kvcalc.explanation import symbols_of
 from kvcalc.formula import Operation, parse, written
 from kvcalc.quantity import Total, named, walk
-from kvcalc.report.page.columns import WRITE
+from kvcalc.report.page.columns import WRITE, shared_out
 from kvcalc.report.page.mathml import mathml, symbol
 from kvcalc.report.page.reals import Reals
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STORED = ("cache_bytes_per_token", "state_bytes", "cache_bytes", "answer_cache_bytes")
 RESERVED = ("reserved_bytes", "held_bytes")
+DEVICES = ("weight_bytes_per_device", "reserved_bytes_total")
 COMPUTED = tuple(
     f"{phase}_{part}_flops"
     for phase in ("decode", "prefill", "answer")
@@ -41,6 +42,7 @@ EXPLAINED = (
     "parameters",
     "active_parameters",
     "weight_bytes",
+    *DEVICES,
 )
 BOUNDS = ("decode_least_seconds", "prefill_least_seconds")
 PEOPLE = {"bytes": "bytes", "FLOPs": "flops"}  # how a kind is written
@@ -49,7 +51,8 @@ PEOPLE = {"bytes": "bytes", "FLOPs": "flops"}  # how a kind is written
 def explained_keys(report: Report) -> list[str]:
     """The quantities that the page explains for this report."""
     workload = report.workload
-    left_out = RESERVED if workload.engine == "paper" and workload.tensor_parallel == 1 else ()
+    shared = shared_out(workload)
+    left_out = (*(() if shared else DEVICES), *(RESERVED if workload.engine == "paper" and not shared else ()))
     return [key for key in EXPLAINED if report.value(key) is not None and key not in left_out]
 
 

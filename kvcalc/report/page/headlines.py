@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from kvcalc.engines import engine_of
-from kvcalc.memory_budget import memory_budget
+from kvcalc.memory_budget import deal, fullest_budget
 from kvcalc.report.page.columns import WRITE, engine_label, machine_label
 from kvcalc.report.page.explained import slot
 from kvcalc.report.page.reals import Reals
@@ -100,9 +100,10 @@ def number_of(program: Program, key: str) -> Number | Real | None:
 def room_of(report: Report) -> int | None:
     """Bytes left for the cache on a device of the report's machine, as `fit` has it; None where nothing is to be said.
 
-    Replicas share a batch, and what one of them reserves is less than what is reserved for all of it.
+    Replicas share a batch, and what one of them reserves is less than what is reserved for all of it; of stages the one
+    that holds most weights need not be the one that reserves most.
     """
     workload = report.workload
-    if workload.machine is None or workload.tensor_parallel != workload.machine.devices:
+    if workload.machine is None or workload.pipeline_parallel > 1 or deal(workload, workload.machine).replicas > 1:
         return None
-    return memory_budget(report.spec, workload, workload.machine, None, 0).pool
+    return fullest_budget(report.spec, workload, workload.machine, None, 0).pool
