@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -36,6 +37,7 @@ WORKLOADS = [
     {"machine": "8xH100", "tensor_parallel": 2, "dtype": "fp8"},
 ]
 OTHERS = ((1024, 1), (4097, 7), (131072, 64), (10**6, 1000))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE = "report deepseek-v2-lite gemma-3-1b --context 4k"
 
 
@@ -152,6 +154,15 @@ def test_what_a_machine_leaves_for_the_cache_is_what_fit_says(engine: str) -> No
         r'left for the cache on a device[^<]*</dt><dd><span data-v="=(-?[0-9]+)"', piped(f"report {line} -q")
     )
     assert [int(pool) for pool in shown] == [*pools]
+
+
+def test_the_commands_of_the_docs_write_pages_of_less_than_a_megabyte(tmp_path: Path) -> None:
+    with open(os.path.join(ROOT, "docs", "report.md"), encoding="utf-8") as file:
+        lines = re.findall(r"^\$ kvcalc (report .*?) -o (\S+)$", file.read(), re.MULTILINE)
+    assert len(lines) == 3
+    for line, name in lines:
+        assert typed(line, "-o", str(tmp_path / name)) == (0, "", "")
+        assert 100_000 < (tmp_path / name).stat().st_size < 1_000_000
 
 
 HOSTILE = "a</script><img src=x onerror=alert(1)>&\"'<!--"
