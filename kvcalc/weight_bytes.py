@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 MATRICES = {  # of attention, by the names that memories give them; what is not here is left as it is
     *("q", "k", "v", "o", "kv", "q, k, v", "r, k, v", "r, k, v, g", "k and v", "tied k and v", "out", "in"),
     *("q down", "q up", "kv down", "kv up", "o of each group", "output gate", "index q", "index k", "RoPE key"),
-    *("u", "z", "x and y"),
+    *("u", "z", "x", "x and y", "q of the experts", "o of the experts"),
 }
-OUTSIDE = {"embedding": "embedding", "position embedding": "positions", "lm_head": "lm_head"}
+OUTSIDE = {
+    "embedding": "embedding",
+    "position embedding": "positions",
+    "encoder position embedding": "positions",
+    "lm_head": "lm_head",
+}
 FEEDFORWARD = {
     "MLP": "mlp",
     "MLP bias": "vectors",

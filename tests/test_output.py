@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kvcalc import __version__
+from kvcalc import __version__, names
 from kvcalc.cli.output import Output
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_the_title_shows_the_exact_tokens() -> None:
 def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
     command = f"'{sys.executable}' -m kvcalc list | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, env=environment(), check=False, timeout=60)
-    assert done.stdout.decode().startswith("bloom ")
+    assert done.stdout.decode().startswith(f"{names()[0]} ")
     assert (done.returncode, done.stderr) == (0, b"")
 
 

@@ -35,7 +35,10 @@ def test_the_parts_are_all_parameters_and_each_has_a_kind(name: str) -> None:
 
 
 # Per-layer embeddings, gates by blocks, LoRAs: what no format is known to hold is left at 16 bits, never too small.
-OF_THEIR_OWN = {"gemma-3n-e4b", "recurrentgemma-2b", "rwkv-4-169m", "whisper-large-v3", "zamba2-2.7b"}
+OF_THEIR_OWN = {
+    *("gemma-3n-e4b", "led-base-16384", "longcat-flash", "mamba-2.8b", "recurrentgemma-2b", "rwkv-4-169m"),
+    *("rwkv-6-world-1.6b", "rwkv-7-world-1.5b", "whisper-large-v3", "zamba2-2.7b", "zaya1-8b"),
+}
 
 
 @pytest.mark.parametrize("name", DTYPE_BITS)

@@ -11,18 +11,18 @@ from kvcalc.attention.reach import Rules
 from kvcalc.tuples import NamedTuple
 
 BAND = Rules.encoder(
-    "n + l*(l + 1)/2 + (n - 1 - l)*L + r*(r + 1)/2 + (n - 1 - r)*R where l = min(n - 1, L), r = min(n - 1, R)",
+    "n + l*(l + 1)/2 + (n - 1 - l)*n_l + r*(r + 1)/2 + (n - 1 - r)*n_r where l = min(n - 1, n_l), r = min(n - 1, n_r)",
     "Longformer (arXiv:2004.05150) sec. 3.1: a window around every token",
 )
-# Up to (5 + 2*R)*b tokens the library attends to all; beyond, the first and the last block see everything, the next
-# to them 4 + R blocks, the others 5 + R. The last block is padded.
+# Up to (5 + 2*N_r)*l_b tokens the library attends to all; beyond, the first and the last block see everything, the next
+# to them 4 + N_r blocks, the others 5 + N_r. The last block is padded.
 SPARSE = Rules.encoder(
-    "(1 - x)*n*n + x*(2*b*m + 2*(4 + R)*b*b + (m//b - 4)*(5 + R)*b*b)"
-    " where x = min(1, max(0, n - (5 + 2*R)*b)), m = ceil_div(n, b)*b",
+    "(1 - x)*n*n + x*(2*l_b*m + 2*(4 + N_r)*l_b*l_b + (m//l_b - 4)*(5 + N_r)*l_b*l_b)"
+    " where x = min(1, max(0, n - (5 + 2*N_r)*l_b)), m = ceil_div(n, l_b)*l_b",
     "BigBird (arXiv:2007.14062) sec. 2: global, window and random blocks; transformers modeling_bigbird_pegasus.py",
 )
 SUMMARIES = Rules.encoder(
-    "n*(n//g)", "LongT5 (arXiv:2112.07916) sec. 3.1: transient global tokens, one a block of g", made="n//g"
+    "n*(n//l_b)", "LongT5 (arXiv:2112.07916) sec. 3.1: transient global tokens, one a block of l_b", made="n//l_b"
 )
 
 
@@ -44,8 +44,8 @@ class Band(NamedTuple):
         return f"band-{self.left}+{self.right}"
 
     def symbols(self) -> dict[str, int]:
-        """L and R."""
-        return {"L": self.left, "R": self.right}
+        """n_l and n_r."""
+        return {"n_l": self.left, "n_r": self.right}
 
 
 class BlockSparse(NamedTuple):
@@ -66,8 +66,8 @@ class BlockSparse(NamedTuple):
         return f"blocks-{self.block_size}+{self.num_random_blocks}"
 
     def symbols(self) -> dict[str, int]:
-        """Their number of tokens b, and R."""
-        return {"b": self.block_size, "R": self.num_random_blocks}
+        """Their number of tokens l_b, and N_r."""
+        return {"l_b": self.block_size, "N_r": self.num_random_blocks}
 
 
 class Summaries(NamedTuple):
@@ -87,5 +87,5 @@ class Summaries(NamedTuple):
         return f"summaries-{self.block_size}"
 
     def symbols(self) -> dict[str, int]:
-        """The tokens g of a block."""
-        return {"g": self.block_size}
+        """The tokens l_b of a block."""
+        return {"l_b": self.block_size}
