@@ -17,7 +17,7 @@ from kvcalc.fitting import Place, fit
 from kvcalc.hardware.shipped import accelerators
 from kvcalc.workload import Workload
 from refusals import quickly
-from screens import records
+from screens import piped, records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,3 +185,18 @@ def test_the_null_block_and_the_edges_of_blocks(name: str, batch: int) -> None:
     for context in (32753, 32768):  # all of one block more
         assert fit(spec, load, Place(budget=reserved + block), context, batch)[0].fits
     assert not fit(spec, load, Place(budget=reserved + block), 32769, batch)[0].fits
+
+
+def test_rings_of_request_slots_are_told_and_count() -> None:
+    """SGLang keeps a ring for each request that may run, 10 MiB of DeepSeek-V4-Flash, whether it runs or not."""
+    load = Workload(131072, engine="sglang", tensor_parallel=8)
+    (found,) = fit(kvcalc.load("deepseek-v4-flash"), load, Place(budget=57 * GIB), 131072, None)
+    assert found.pool is not None
+    assert found.pool.aside % 10485760 == 0
+    slots = found.pool.aside // 10485760 - 3
+    assert 2048 <= slots <= 4096
+    assert found.batch == found.pool.tokens // 131072
+    assert found.reserved is not None
+    assert (found.free or 0) > (slots - (found.batch or 0)) * 10485760  # free of requests, not of slots
+    text = piped("fit deepseek-v4-flash --budget 57GiB --engine sglang --tp 8 -c 128k -q")
+    assert "GiB of the pool for states of request slots" in text

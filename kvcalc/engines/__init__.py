@@ -66,12 +66,14 @@ class Pool(NamedTuple):
     """What a budget of bytes on one device becomes: blocks (None: it has none), tokens, and requests at one time.
 
     `concurrency` None: the engine says none. `fits`: whether it starts, and takes the workload's batch of this length.
+    `aside`: bytes of it for the states of request slots, however many run.
     """
 
     fits: bool
     blocks: int | None
     tokens: int
     concurrency: float | None
+    aside: int = 0
 
 
 class Taking(NamedTuple):

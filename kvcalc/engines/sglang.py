@@ -173,7 +173,7 @@ def pool(spec: ModelSpec, workload: Workload, budget_bytes: int, stage: Stage = 
         fits = fits and batch * (1 if chosen["disable_radix_cache"] else PINNED) <= states
     if slots.rings:
         fits = fits and batch <= request_slots(slots, budget_bytes, context)
-    return Pool(fits, None, tokens, None)
+    return Pool(fits, None, tokens, None, aside_bytes(slots, chosen, budget_bytes, context))
 
 
 def _whole(tokens: int, page: int) -> int:
@@ -188,6 +188,14 @@ def state_slots(slots: Slots, chosen: Settings, budget_bytes: int) -> int | None
     return budget_bytes * above // ((above + below) * slots.state_bytes) - 1
 
 
+def aside_bytes(slots: Slots, chosen: Settings, budget_bytes: int, context: int) -> int:
+    """Of slots of states and of rings, spare ones too."""
+    states = state_slots(slots, chosen, budget_bytes)
+    if slots.rings:
+        return (request_slots(slots, budget_bytes, context) + SPARE_RINGS) * slots.ring_bytes
+    return 0 if states is None else (states + 1) * slots.state_bytes
+
+
 def request_slots(slots: Slots, budget_bytes: int, context: int) -> int:
     """Requests whose rings have a place, as many as are assumed where nobody says how many run."""
     tokens = int(budget_bytes // slots.cell_size())
@@ -196,10 +204,7 @@ def request_slots(slots: Slots, budget_bytes: int, context: int) -> int:
 
 def pool_of(slots: Slots, chosen: Settings, budget_bytes: int, context: int = 1) -> tuple[int, int]:
     """Tokens of full layers, and of windows where these have a pool of their own; whole pages."""
-    states = state_slots(slots, chosen, budget_bytes)
-    rest = budget_bytes - (0 if states is None else (states + 1) * slots.state_bytes)
-    if slots.rings:
-        rest -= (request_slots(slots, budget_bytes, context) + SPARE_RINGS) * slots.ring_bytes
+    rest = budget_bytes - aside_bytes(slots, chosen, budget_bytes, context)
     if not slots.cells:
         return 0, 0
     tokens = int(max(0, rest) // slots.cell_size()) // slots.page * slots.page

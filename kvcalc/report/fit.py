@@ -87,6 +87,7 @@ def _pool(one: Fit, pool: Pool) -> str:
     told = [
         *([f"{pool.blocks:,} blocks"] if pool.blocks is not None else []),
         f"a cache of {tokens(pool.tokens)}",
+        *([f"{bytes_binary(pool.aside)} of the pool for states of request slots"] if pool.aside else []),
         *(
             [f"maximum concurrency for {tokens(one.context or 1)} a request {pool.concurrency:.2f}x"]
             if pool.concurrency is not None
