@@ -32,6 +32,7 @@ def hardware_records(found: Sequence[Accelerator]) -> list[Record]:
             "unverified": ", ".join(one.unverified),
             **{f"{what}_source": dict(one.sources).get(what) for what in QUANTITIES},
             "note": one.note,
+            "gpu_class": one.gpu_class or None,
         }
         for one in found
     ]
