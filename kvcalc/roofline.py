@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.errors import KvcalcError
 from kvcalc.memory_budget import deal
 from kvcalc.phases import decode_phase, prefill_phase
 from kvcalc.quantity import Part, Quantity, Total
@@ -105,7 +106,7 @@ def least_times(report: Report, machine: Machine | None = None) -> tuple[Bound, 
     if machine is not None and machine != workload.machine:
         workload = deal(workload._replace(machine=None), machine).workload._replace(machine=machine)
     if workload.machine is None:
-        raise ValueError("least_times takes a machine")
+        raise KvcalcError("least_times: the workload has no machine", 'machine=parse_machine("8xH100")')
     from kvcalc.analysis import analyze
 
     if workload != report.workload:

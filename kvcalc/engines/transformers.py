@@ -38,7 +38,7 @@ def allocated(reach: Reach, n: str = "n") -> Quantity:
 def ranks(workload: Workload) -> Ranks:
     """One device. Raises KvcalcError for more."""
     if max(sizes(workload)) > 1:
-        hint = "leave --tp, --pp, --dp, --ep and --cp out"
+        hint = "take one device: leave --tp, --pp, --dp, --ep and --cp out, or say --on H200, or --on 8xH200 --tp 1"
         raise KvcalcError("transformers: how it spreads a cache over devices is not modelled", hint)
     return alike(1)
 

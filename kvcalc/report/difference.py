@@ -60,6 +60,9 @@ NAMES = {
     "weight_bytes": "weights",
     "decode_intensity": "decode FLOPs a byte",
     "receptive_field_tokens": "receptive field",
+    "reserved_bytes_total": "reserved on all",
+    "weight_bytes_per_device": "weights on a device",
+    "weight_bytes_total": "weights on all",
     **{f"{phase}_least_seconds": f"{phase} at the least" for phase in PHASES},
     **{f"{phase}_tokens_per_second_at_most": f"{phase} tokens/s at most" for phase in PHASES},
 }
@@ -201,8 +204,10 @@ def short_numbers(change: Change) -> tuple[str, str, str]:
 
 
 def _writer(key: str) -> Callable[[Any], str]:
-    endings = {"_bytes": bytes_binary, "_flops": decimal, "_seconds": duration}
-    return next((write for ending, write in endings.items() if key.endswith(ending)), count)
+    if key.endswith("_token"):
+        return count
+    words = {"bytes": bytes_binary, "flops": decimal, "seconds": duration}
+    return next((write for word, write in words.items() if word in key.split("_")), count)
 
 
 def _number(value: Value, write: Callable[[Any], str]) -> str:
