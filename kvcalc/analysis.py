@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.attention.latent import SOURCE_CROSSOVER
+from kvcalc.attention.memory import TwoWays
 from kvcalc.device_weights import device_weights
 from kvcalc.engines import engine_of
 from kvcalc.errors import KvcalcError
@@ -186,6 +187,6 @@ def _crossover(spec: ModelSpec, workload: Workload) -> Node | None:
     if len(memories) != 1 or not full or not workload.kv_cache:
         return None
     memory = memories.pop()
-    if memory.crossover_formula is None:
+    if not isinstance(memory, TwoWays) or memory.crossover_formula is None:
         return None
     return Quantity("", memory.crossover_formula, memory.symbols(), SOURCE_CROSSOVER)

@@ -40,11 +40,6 @@ class Cca(NamedTuple):
         """2*n_kv*d_h, as heads."""
         return "2*n_kv*d_h"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_h, n_kv, d_h, K_1 and K_2."""
         return {

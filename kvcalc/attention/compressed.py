@@ -45,11 +45,6 @@ class SharedKv(NamedTuple):
         """One vector: no factor of two."""
         return "d_h"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_h, d_h, d_c', and g_o and d_g where the output is grouped."""
         grouped = {"g_o": self.o_groups, "d_g": self.o_lora_rank} if self.o_groups else {}
@@ -128,11 +123,6 @@ class CompressedKv(NamedTuple):
         """One vector a row."""
         return "d_h"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_h, d_h, m and c_s."""
         return {"n_h": self.num_attention_heads, "d_h": self.head_dim, "m": self.compress_rate, "c_s": self.series}
@@ -186,11 +176,6 @@ class CompressedIndex(NamedTuple):
     def elements_formula(self) -> str:
         """One key a row."""
         return "d_I"
-
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to score."""
-        return None
 
     def symbols(self) -> dict[str, int]:
         """n_I, d_I, d_c', m and c_s."""
@@ -250,11 +235,6 @@ class Buffer(NamedTuple):
     def elements_formula(self) -> str:
         """As given."""
         return "d_b"
-
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: nothing is attended to."""
-        return None
 
     def symbols(self) -> dict[str, int]:
         """d_b."""

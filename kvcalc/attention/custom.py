@@ -31,11 +31,6 @@ class Custom(NamedTuple):
         """The config's formula."""
         return self.elements_per_token
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """The config's symbols."""
         return dict(self.constants)

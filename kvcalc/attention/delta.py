@@ -40,11 +40,6 @@ class GatedDelta(NamedTuple):
         """Nothing a token."""
         return "0"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_kh, n_vh, d_k, d_v and K_c."""
         return {

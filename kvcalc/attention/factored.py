@@ -42,11 +42,6 @@ class Tpa(NamedTuple):
         """Factors over heads and over channels."""
         return "(R_K + R_V)*(n_h + d_h)"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: none is published."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_h, d_h, R_K, R_V, and R_Q where the query has factors."""
         query = {"R_Q": self.q_rank} if self.q_rank else {}
@@ -122,11 +117,6 @@ class Gta(NamedTuple):
         """One state a group, no factor of two."""
         return "n_kv*d_h + d_R"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_h, n_kv, d_h and d_R."""
         return {
@@ -194,11 +184,6 @@ class Mfa(NamedTuple):
     def elements_formula(self) -> str:
         """One head of K and V, or of K."""
         return "d_h" if self.key_reuse else "2*d_h"
-
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
 
     def symbols(self) -> dict[str, int]:
         """n_h, d_h and d_q."""

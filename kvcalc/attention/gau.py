@@ -35,11 +35,6 @@ class Gau(NamedTuple):
         """d_z + d_u: K follows from Z, so Z is stored."""
         return "d_z + d_u"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """d_u and d_z."""
         return {"d_u": self.expanded_size, "d_z": self.key_size}

@@ -74,11 +74,6 @@ class Heads(NamedTuple):
             return f"2*{self._n_kv}d_h"
         return f"{self._n_kv}(d_k + d_v)" if self._n_kv else "d_k + d_v"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_h, n_kv, and d_h or d_k and d_v."""
         widths = {"d_h": self.head_dim} if self._square else {"d_k": self.head_dim, "d_v": self.v_head_dim}

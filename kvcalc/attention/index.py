@@ -43,11 +43,6 @@ class Index(NamedTuple):
         """One key, no value; the gate beside it, where keys are pooled when they are read."""
         return "2*d_I" if self.gated_pool else "d_I"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to score."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_I and d_I, d_c' where queries come from the query latent, m where keys are pooled."""
         latent = {"d_c'": self.q_lora_rank} if self.q_lora_rank else {}

@@ -39,11 +39,6 @@ class Kda(NamedTuple):
         """Nothing a token."""
         return "0"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_h, d_h, K_c, and R where gates have one."""
         rank = {"R": self.gate_rank} if self.gate_rank else {}

@@ -45,11 +45,6 @@ class Linear(NamedTuple):
         """Nothing a token."""
         return "0"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_h, d_k, d_v, and R with a decay of the token."""
         rank = {"R": self.decay_rank} if self.decay_rank else {}

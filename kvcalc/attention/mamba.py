@@ -39,11 +39,6 @@ class Mamba1(NamedTuple):
         """Nothing a token."""
         return "0"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """d_in, N, R and K."""
         return {
@@ -125,11 +120,6 @@ class Mamba2(NamedTuple):
     def elements_formula(self) -> str:
         """Nothing a token."""
         return "0"
-
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
 
     def symbols(self) -> dict[str, int]:
         """n_h, P, N, G and K."""

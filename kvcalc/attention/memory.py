@@ -7,7 +7,7 @@ files is made of its fields.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from kvcalc.tuples import NamedTuple
 
@@ -93,11 +93,6 @@ class Memory(Protocol):
         """Elements a token leaves in one layer, as papers write it; equal to the sum of the stores."""
         ...
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """Query tokens up to which 'absorbed' needs no more FLOPs than 'naive'; None where the mode means nothing."""
-        ...
-
     def _asdict(self) -> dict[str, Any]:
         """Its fields, as any named tuple gives them."""
         ...
@@ -120,4 +115,14 @@ class Memory(Protocol):
 
     def weights(self) -> tuple[Weights, ...]:
         """Its parameters."""
+        ...
+
+
+@runtime_checkable
+class TwoWays(Protocol):
+    """A memory that can be read in two ways, 'absorbed' and 'naive'."""
+
+    @property
+    def crossover_formula(self) -> str | None:
+        """Query tokens up to which 'absorbed' needs no more FLOPs than 'naive'; None where it never needs more."""
         ...

@@ -38,11 +38,6 @@ class Moa(NamedTuple):
         """2*n_kv*d_h: the experts share what is cached."""
         return "2*n_kv*d_h"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_kv, d_h, E and k."""
         experts = {"E": self.num_experts, "k": self.num_experts_per_tok}

@@ -42,11 +42,6 @@ class NsaBranch(NamedTuple):
         """K and V of one branch."""
         return "n_kv*(d_k + d_v)"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_h, n_kv, d_k and d_v."""
         return {

@@ -37,11 +37,6 @@ class RgLru(NamedTuple):
         """Nothing a token."""
         return "0"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """d_r, n_b and K_c."""
         return {"d_r": self.lru_width, "n_b": self.num_blocks, "K_c": self.conv_kernel}

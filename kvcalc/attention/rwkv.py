@@ -40,11 +40,6 @@ class Rwkv4(NamedTuple):
         """Nothing a token."""
         return "0"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """d_a."""
         return {"d_a": self.attention_hidden_size}
@@ -101,11 +96,6 @@ class Rwkv6(NamedTuple):
     def elements_formula(self) -> str:
         """Nothing a token."""
         return "0"
-
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
 
     def symbols(self) -> dict[str, int]:
         """n_h, d_h, R_s and R_w."""

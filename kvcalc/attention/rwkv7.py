@@ -40,11 +40,6 @@ class Rwkv7(NamedTuple):
         """Nothing a token."""
         return "0"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_h, d_h and the ranks."""
         return {

@@ -36,11 +36,6 @@ class S4(NamedTuple):
         """Nothing a token."""
         return "0"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """N, and R with a low-rank part."""
         return {"N": self.state_size, **({"R": self.rank} if self.rank else {})}

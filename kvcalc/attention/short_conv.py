@@ -36,11 +36,6 @@ class ShortConv(NamedTuple):
         """Nothing a token."""
         return "0"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """K_c."""
         return {"K_c": self.conv_kernel}
@@ -93,11 +88,6 @@ class Conv(NamedTuple):
     def elements_formula(self) -> str:
         """Nothing a token."""
         return "0"
-
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
 
     def symbols(self) -> dict[str, int]:
         """Channels c, columns K_c, and heads h where columns are made of the token."""

@@ -36,11 +36,6 @@ class ValueMask(NamedTuple):
         """None of its own."""
         return "0"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to score."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_kv and d_h."""
         return {"n_kv": self.num_key_value_heads, "d_h": self.head_dim}

@@ -37,11 +37,6 @@ class Mlstm(NamedTuple):
         """Nothing a token."""
         return "0"
 
-    @property
-    def crossover_formula(self) -> str | None:
-        """None: there is one way to attend."""
-        return None
-
     def symbols(self) -> dict[str, int]:
         """n_h, d_k and d_v."""
         return {"n_h": self.num_heads, "d_k": self.key_head_dim, "d_v": self.value_head_dim}
