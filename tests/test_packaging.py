@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kvcalc.report.page.document import SCRIPTS
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -31,6 +33,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_package_and_the_configs(unpacked: Path) -> None:
     files = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     assert {"kvcalc/py.typed", "kvcalc/readers/bundled.json", "kvcalc/readers/hf_defaults.json"} <= files
+    assert {f"kvcalc/report/page/{name}" for name in (*SCRIPTS, "page.css")} <= files
     configs = {name for name in files if name.startswith("kvcalc/configs/")}
     assert configs == {f"kvcalc/configs/{name}" for name in os.listdir(os.path.join(ROOT, "configs"))}
     assert all(name.startswith(("kvcalc/", "kvcalc-")) for name in files)

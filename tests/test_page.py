@@ -178,7 +178,11 @@ def test_what_a_file_says_is_text_and_never_markup() -> None:
     tags = Tags(text)
     assert tags.open == []
     assert [tag for tag, _ in tags.seen if tag in ("script", "img")] == ["script", "script"]
-    assert [attributes["href"] for tag, attributes in tags.seen if tag == "a"] == ["#main", 'https://x/"><script>']
+    assert [attributes["href"] for tag, attributes in tags.seen if tag == "a"] == [
+        "#main",
+        *(f"#{name}" for name in ("headlines", "comparison", "figures", "layers", "formulas", "sources")),
+        'https://x/"><script>',
+    ]
     shown = "".join(tags.texts)
     assert shown.count(HOSTILE) > 10
 

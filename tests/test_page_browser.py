@@ -296,6 +296,27 @@ def test_a_number_that_is_none_is_refused_with_what_would_be_right(browser: Any,
     assert browser.find_element("id", "n-field").get_attribute("aria-invalid") == "false"
 
 
+def test_a_hostile_name_is_shown_as_it_is(browser: Any, tmp_path: Path) -> None:
+    """In the table, the charts' legends, the layer map and what is read aloud; it runs nothing, and is no error."""
+    from kvcalc import compare, load, parse_request
+    from kvcalc.report.page.document import page
+
+    hostile = "a</script><img src=x onerror=\"document.title='run'\">&amp;\u2028"
+    specs = [load("gemma-3-1b")._replace(name=hostile), load("gpt2")]
+    text = page(compare(specs, parse_request({"context": "1k"}), None), hostile, [hostile], [hostile])
+    (tmp_path / "hostile.html").write_text(text)
+    browser.get_log("browser")
+    browser.get(f"file://{tmp_path}/hostile.html")
+    settled(browser)
+    assert browser.title != "run"
+    legend = "return document.querySelector('.legend .who').textContent"
+    assert browser.execute_script(legend) == hostile
+    assert browser.execute_script("return document.querySelector('#table tbody th').textContent") == hostile
+    assert hostile in browser.find_element("css selector", ".plot").get_attribute("aria-valuetext")
+    assert browser.execute_script("return document.images.length") == 0
+    assert browser.get_log("browser") == []
+
+
 def test_every_header_sorts_both_ways(browser: Any, pages: dict[str, str]) -> None:
     browser.get(pages["hybrids"])
     column = """
@@ -372,6 +393,7 @@ def test_without_scripts_the_numbers_of_the_command_stand_there(browser: Any, pa
 
 def test_on_paper_everything_is_open_and_no_control_is_there(browser: Any, pages: dict[str, str]) -> None:
     browser.get(pages["one"])
+    before = browser.execute_script("return document.querySelectorAll('details[open]').length")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
         assert not browser.find_element("id", "settings").is_displayed()
@@ -381,6 +403,6 @@ def test_on_paper_everything_is_open_and_no_control_is_there(browser: Any, pages
         )
         assert closed == 0
         assert len(browser.execute_cdp_cmd("Page.printToPDF", {})["data"]) > 100_000
-        assert browser.execute_script("return document.querySelectorAll('details[open]').length") == 0  # as before
+        assert browser.execute_script("return document.querySelectorAll('details[open]').length") == before
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

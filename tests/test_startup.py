@@ -73,6 +73,7 @@ def modules(*arguments: str, **environment: str) -> set[str]:
         ["list", "hardware", "--format", "json"],
         ["show", "deepseek-v2", "--on", "8xH100", "--format", "json"],
         ["fit", "deepseek-v2", "--on", "8xH100", "--format", "json"],
+        ["report", "deepseek-v2", "--on", "8xH100"],
         ["plot", "--help"],
     ],
     ids=" ".join,

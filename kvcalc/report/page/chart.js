@@ -73,9 +73,9 @@ function roomOf(line) {
   return BigInt(line.room) > 0n ? `, of ${written(BigInt(line.room), "bytes")}` : ", of nothing";
 }
 
-// Colours, then dashes: the same for a report in every figure.
+// A colour and a dash, the same for a report in every figure: of neighbours either tells them apart.
 function style(report) {
-  return `s${report % 8} d${Math.floor(report / 8) % 3}`;
+  return `s${report % 8} d${report % 3}`;
 }
 
 function keyed(key, at, length) {

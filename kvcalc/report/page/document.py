@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kvcalc.comparison import Comparison
     from kvcalc.quantity import Node
 
+EXACT = '<label class="scripted exact"><input type="checkbox" id="exact"> every digit</label>'
 SCRIPTS = ("exact.js", "words.js", "state.js", "table.js", "chart.js", "layers.js", "controls.js")
 FIGURES = (  # the row's key, its title, and how it is written
     ("cache_bytes", "Cache", "bytes"),
@@ -50,18 +51,22 @@ def page(comparison_: Comparison, title: str, command: Sequence[str], asked: Seq
     reports = comparison_.reports
     programs = [Program(report) for report in reports]
     labels = labels_of(reports)
+    sections = (  # a name, a heading, what is in it, and what stands beside the heading
+        ("headlines", "At a glance", headlines(programs), ""),
+        ("comparison", "Comparison", comparison(programs, comparison_.rows(), labels), EXACT),
+        ("figures", "Over the context", '<div id="charts"></div>', ""),
+        ("layers", "Which layer stores what", _maps(programs), ""),
+        ("formulas", "Formulas, with the numbers put in", _formulas(programs, labels), ""),
+        ("sources", "Sources and conventions", _sources(comparison_, version), ""),
+    )
+    links = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _, _ in sections)
     body = "".join(
         (
-            _head(title, command, reports[0]),
+            _head(title, command, reports[0], links),
             _settings(reports[0]),
             '<main id="main" tabindex="-1"><p id="status" class="hidden" role="status"></p>',
             '<p id="failed" role="alert"></p>',
-            _section("headlines", "At a glance", headlines(programs)),
-            _section("comparison", "Comparison", comparison(programs, comparison_.rows(), labels), _exact()),
-            _section("figures", "Over the context", '<div id="charts"></div>'),
-            _section("layers", "Which layer stores what", _maps(programs)),
-            _section("formulas", "Formulas, with the numbers put in", _formulas(programs, labels)),
-            _section("sources", "Sources and conventions", _sources(comparison_, version)),
+            *(_section(*section) for section in sections),
             "</main>",
         )
     )
@@ -82,14 +87,15 @@ def page(comparison_: Comparison, title: str, command: Sequence[str], asked: Seq
     return written.encode("ascii", "xmlcharrefreplace").decode()  # the same in every encoding, and for the hashes
 
 
-def _head(title: str, command: Sequence[str], report: Report) -> str:
+def _head(title: str, command: Sequence[str], report: Report, links: str) -> str:
     workload = report.workload
     return (
         f'<a class="skip" href="#main">Skip to the numbers</a><header><h1>{escape(title)}</h1>'
         "<p>KV cache and attention, exact to the byte. Made by</p>"
         f"<pre><code>{escape(' '.join(command))}</code></pre>"
         f'<p class="nojs">Numbers are for {tokens(workload.context_tokens)} of context and a batch of '
-        f"{workload.batch:,}; with scripts allowed, this page computes any other.</p></header>"
+        f"{workload.batch:,}; with scripts allowed, this page computes any other.</p>"
+        f'<nav aria-label="Sections"><ul>{links}</ul></nav></header>'
     )
 
 
@@ -113,10 +119,6 @@ def _settings(report: Report) -> str:
     )
 
 
-def _exact() -> str:
-    return '<label class="scripted exact"><input type="checkbox" id="exact"> every digit</label>'
-
-
 def _maps(programs: Sequence[Program]) -> str:
     told = "<p>Each bar is a layer, its height what that layer keeps of one sequence at this context.</p>"
     return told + "".join(layer_map(programs[at], at) for at in mapped(programs))
@@ -128,7 +130,7 @@ def _formulas(programs: Sequence[Program], labels: Sequence[str]) -> str:
         "numbers; they follow the context and the batch.</p>"
     )
     parts = [
-        f'<details class="report" data-report="{at}"><summary><h3>{escape(name)}</h3></summary>'
+        f'<details class="report" data-report="{at}"{"" if at else " open"}><summary><h3>{escape(name)}</h3></summary>'
         f"{explanations(program)}</details>"
         for at, (program, name) in enumerate(zip(programs, labels, strict=True))
     ]
@@ -161,7 +163,7 @@ def _source(source: str) -> str:
     return f'<a href="{text}" rel="noreferrer">{text}</a>' if source.startswith("https://") else text
 
 
-def _section(name: str, heading: str, inner: str, beside: str = "") -> str:
+def _section(name: str, heading: str, inner: str, beside: str) -> str:
     head = f'<div class="head"><h2 id="{name}">{heading}</h2>{beside}</div>'
     return f'<section aria-labelledby="{name}">{head}{inner}</section>'
 

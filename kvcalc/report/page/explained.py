@@ -76,7 +76,8 @@ def _quantity(program: Program | Reals, key: str, node: Node) -> str:
         number = program.number(node)
         people = f' <span class="people">({slot("span", number, WRITE[as_](number.value), as_)})</span>'
     lines = "".join(_nested(program, node))
-    return f'<details class="quantity"><summary><code>{key}</code>{people}</summary>{lines}</details>'
+    shown = " open" if key == "cache_bytes" else ""
+    return f'<details class="quantity"{shown}><summary><code>{key}</code>{people}</summary>{lines}</details>'
 
 
 def _nested(program: Program | Reals, node: Node) -> Iterator[str]:
