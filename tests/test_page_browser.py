@@ -342,6 +342,8 @@ def test_the_formulas_numbers_follow_the_settings(browser: Any, pages: dict[str,
     """Each explanation, read off its mathematics, is what `explain` says at that setting."""
     browser.get(pages["hybrids"])
     set_by_hand(browser, "50,000", "3")
+    browser.execute_script("for (const details of document.querySelectorAll('details')) details.open = true")
+    settled(browser)
     lines = browser.execute_script(
         """
         const report = document.querySelectorAll("details.report")[0];

@@ -166,7 +166,7 @@ def comparison(programs: Sequence[Program], rows: Sequence[Row], labels: Sequenc
         name = f'<span class="key k{which % 8}"></span>{escape(labels[which])}'
         lines.append(f'<tr data-report="{which}"><th scope="row">{name}</th>{"".join(cells)}</tr>')
     return (
-        '<div class="wide" role="region" aria-labelledby="comparison" tabindex="0"><table id="table">'
+        '<div class="wide" role="region" aria-label="Table of the comparison" tabindex="0"><table id="table">'
         '<caption>Totals are for all sequences, what a token stores is of one: <span class="setting"></span></caption>'
         f"<thead><tr>{_sorted_by('which')}{''.join(heads)}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )

@@ -104,11 +104,14 @@ function announceSoon() {
   }, 500);
 }
 
+addEventListener("toggle", (event) => fillNumbers(event.target), true); // it does not bubble
+
 // On paper everything is open.
 let opened = [];
 addEventListener("beforeprint", () => {
   opened = [...document.querySelectorAll("details:not([open])")];
   for (const details of opened) details.open = true;
+  fillNumbers(document);
 });
 addEventListener("afterprint", () => {
   for (const details of opened) details.open = false;

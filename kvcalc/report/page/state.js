@@ -46,8 +46,11 @@ function fill(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// What is folded away is filled when it is opened.
+const IN_SIGHT = "[data-v]:not(details:not([open]) > :not(summary) *)";
+
 function fillNumbers(root) {
-  for (const element of root.querySelectorAll("[data-v]")) {
+  for (const element of root.querySelectorAll(IN_SIGHT)) {
     const value = numberAt(element.dataset.v, reportOf(element), state.computed);
     const as = element.dataset.as;
     if (!as) {
