@@ -277,6 +277,35 @@ def test_sglang_counts_rows_by_the_page_and_a_ring_a_request() -> None:
     assert (requests, tokens) == (4096, left * 4 // 28347 // 256 * 256)
 
 
+# Tokens, and tokens of windows, of so many GiB: what calculate_pool_sizes of SGLang's DSV4PoolConfigurator gave.
+ROWS_POOLS = {
+    "deepseek-v4-flash": {
+        45: (1888000, 188672),
+        57: (2571264, 257024),
+        100: (9086208, 908544),
+        140: (15146752, 1514496),
+    },
+    "deepseek-v4-pro": {45: (1024768, 102400), 57: (1299200, 129792), 100: (4028672, 402688), 140: (8274688, 827392)},
+}
+
+
+@pytest.mark.parametrize("name", ROWS_POOLS)
+def test_sglang_makes_the_same_pools_of_compressed_rows(name: str) -> None:
+    spec, load = kvcalc.load(name), Workload(4096, engine="sglang")
+    chosen = settings(load)
+    slots = sglang_slots.slots_of(layers_of(spec, "sglang"), spec.architecture, load, chosen)
+    for gib, told in ROWS_POOLS[name].items():
+        assert sglang.pool_of(slots, chosen, gib * GIB, spec.max_position_embeddings) == told
+        assert sglang.pool(spec, load, gib * GIB).tokens == told[0]
+
+
+def test_blackwell_has_another_layout_of_compressed_rows() -> None:
+    load = Workload(9, engine="sglang", engine_options=(("gpu_class", "b200"),))
+    with pytest.raises(KvcalcError, match="sglang with gpu_class=b200: how it stores rows-512"):
+        analyze(kvcalc.load("deepseek-v4-flash"), load)
+    assert analyze(kvcalc.load("gpt2"), load).value("reserved_bytes")
+
+
 def test_llamacpp_of_compressed_rows_derived_by_reading() -> None:
     """DeepSeek-V4-Flash, 32,768 tokens: llama_kv_cache_dsv4 makes four caches of K alone and three of fp32 states."""
     raw = 43 * 768 * 512 * 2  # a window of 128 and n_ubatch of 512, in cells of 256

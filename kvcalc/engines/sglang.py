@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import kept
 from kvcalc.engines import Engine, Option, Pool, Reserve, Taking
+from kvcalc.engines.gpus import CLASSES, class_of
 from kvcalc.engines.layers import CHUNK, WINDOW, Rows, Vector, layers_of, waiting
 from kvcalc.engines.ranks import WHOLE
 from kvcalc.engines.settings import settings, told
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kvcalc.engines import Settings
     from kvcalc.engines.ranks import Stage
     from kvcalc.engines.sglang_slots import Cell, Slots
+    from kvcalc.hardware.accelerator import Accelerator
     from kvcalc.model import ModelSpec
     from kvcalc.quantity import Symbols
     from kvcalc.workload import Workload
@@ -37,6 +39,7 @@ OPTIONS = {
     "mamba_full_memory_ratio": Option("0.9", "memory of states to that of tokens"),
     "enable_dp_attention": Option(False, "--dp divides the ranks of --tp, for attention alone; off: replicas"),
     "disable_radix_cache": Option(False, "no prefix cache: a request pins one slot of states, not three"),
+    "gpu_class": Option("h100", "whose layout compressed rows have", CLASSES),
     "chunked_prefill_size": Option(0, "tokens of a step of prefill, for which fit sets memory aside; 0: by the memory"),
     "cuda_graph_max_bs": Option(0, "sequences that graphs are captured for, likewise; 0: by the memory"),
 }
@@ -219,6 +222,11 @@ def buffer_bytes(slots: Slots, tokens: int) -> int:
     return sum(cell.layers * cell.row * (keyed if cell.label.startswith("index") else rows) for cell in slots.cells)
 
 
+def of_device(accelerator: Accelerator) -> tuple[tuple[str, str], ...]:
+    """The class of GPU."""
+    return (("gpu_class", class_of(accelerator)),)
+
+
 def taking(spec: ModelSpec, workload: Workload, memory_bytes: int) -> Taking:
     """mem_fraction_static, of what is set aside for activations and graphs, to three decimals as SGLang rounds it."""
     from kvcalc.engines.sglang_memory import fraction_of
@@ -247,6 +255,7 @@ ENGINE = Engine(
     reserve=reserve,
     pool=pool,
     taking=taking,
+    of_device=of_device,
     ranks=ranks,
     stages=stages,
 )

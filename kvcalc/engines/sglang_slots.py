@@ -176,6 +176,8 @@ def slots_of(
 
 def _rows_slots(kinds: Sequence[Kind], chosen: Settings, ratio: tuple[int, int]) -> Slots:
     """Whole pages of vectors, of rows and of index keys, in fp8 whatever --dtype; rings in fp32. Every rank has all."""
+    if chosen["gpu_class"] == "b200":  # which has a layout of its own, KVLayout.V41
+        refuse("sglang with gpu_class=b200", next(kind.label for kind in kinds if isinstance(kind, Rows)))
     page = int(chosen["page_size"]) or ROWS_PAGE
     if page % 128:
         raise KvcalcError(f"sglang: a page_size of {page} is no multiple of 128, which compressed rows take")

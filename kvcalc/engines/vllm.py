@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import kept
 from kvcalc.engines import Engine, Option, Pool, Reserve, Taking
+from kvcalc.engines.gpus import CLASSES, LARGE, class_of
 from kvcalc.engines.layers import CHUNK, CROSS, WINDOW, waiting
 from kvcalc.engines.ranks import WHOLE, alike, sizes
 from kvcalc.engines.settings import settings, told, version_of
@@ -37,7 +38,7 @@ SOURCE_HELD = "vLLM {}, v1/core/single_type_kv_cache_manager.py: blocks outside 
 SOURCE_PAGE = "vLLM {}, v1/core/kv_cache_{}.py: one page of each layer of the largest group"
 OPTIONS = {
     "block_size": Option(0, "tokens of a block; 0: as few as the attention backend takes"),
-    "gpu_class": Option("h100", "whose defaults and backends", ("h100", "b200", "a100")),
+    "gpu_class": Option("h100", "whose defaults and backends", CLASSES),
     "usage": Option("server", "whose defaults: vllm serve, or the LLM class", ("server", "llm")),
     "max_num_batched_tokens": Option(0, "tokens of one step; 0: the default of the GPU's class"),
     "async_scheduling": Option(True, "a step is scheduled while the one before runs"),
@@ -53,7 +54,6 @@ BATCHED = {  # by class of GPU, for the server and for LLM(): get_batch_defaults
 }
 
 
-MIDDLE, LARGE = 70 << 30, 160 << 30  # get_batch_defaults' bounds
 UTILIZATION = {"0.33.0": "0.92", "0.20.0": "0.92", "0.11.0": "0.9"}
 
 
@@ -63,14 +63,12 @@ def batched_tokens(chosen: Settings) -> int:
 
 
 def of_device(accelerator: Accelerator) -> tuple[tuple[str, str], ...]:
-    """The class of GPU, as data has it, else by its memory; large ones of no class compute as many tokens a step."""
-    large = accelerator.memory_bytes >= LARGE
-    word = accelerator.gpu_class
-    if not word:
-        nvidia = accelerator.vendor == "NVIDIA"
-        word = "b200" if large and nvidia else "h100" if accelerator.memory_bytes >= MIDDLE else "a100"
+    """The class of GPU; large ones that are none of Blackwell compute as many tokens a step."""
+    word = class_of(accelerator)
     options = (("gpu_class", word),)
-    return (*options, ("max_num_batched_tokens", str(BATCHED["b200"][0]))) if large and word != "b200" else options
+    if word == "b200" or accelerator.memory_bytes < LARGE:
+        return options
+    return (*options, ("max_num_batched_tokens", str(BATCHED["b200"][0])))
 
 
 def taking(_: ModelSpec, workload: Workload, __: int) -> Taking:
