@@ -54,7 +54,7 @@ def comparison_table(comparison: Comparison) -> Table:
         number("bytes\na token", "cache_bytes_per_token", count, 6),
         *([number("fixed\nstate", "state_bytes", bytes_binary, 3)] if any(row["state_bytes"] for row in rows) else []),
         number("cache", "cache_bytes", bytes_binary, 0),
-        *([number("reserved", "reserved_bytes", bytes_binary, 0)] if reserves else []),
+        *([number("reserved", "reserved_bytes", bytes_binary, 0 if differs else 1)] if reserves else []),
         *([number("held", "held_bytes", bytes_binary, 1)] if differs else []),
         *([wasted] if differs else []),
         *([number("weights\non a device", "weight_bytes_per_device", bytes_binary, 2)] if shared else []),

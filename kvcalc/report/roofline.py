@@ -95,7 +95,7 @@ def roofline_columns(rows: Sequence[Row]) -> list[Column]:
         return []
     return [
         real("decode\nat least", "decode_least_seconds", duration, 0),
-        real("tokens/s\nat most", "decode_tokens_per_second_at_most", decimal, 0),
+        real("tokens/s\nat most", "decode_tokens_per_second_at_most", decimal, 1),
         word("decode_bound_by", 1),
         real("prefill\nat least", "prefill_least_seconds", duration, 2),
         word("prefill_bound_by", 3),
