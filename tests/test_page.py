@@ -6,7 +6,9 @@ import base64
 import hashlib
 import json
 import os
+import pty
 import re
+import subprocess
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from kvcalc.formula import APPLY, parse
 from kvcalc.report.page.mathml import mathml, symbol
 from kvcalc.report.page.reals import Reals
 from kvcalc.report.page.script import CALLS, Program
-from screens import NATIVE, piped, records, write
+from screens import KVCALC, NATIVE, piped, records, write
 from screens import kvcalc as typed
 
 if TYPE_CHECKING:
@@ -202,8 +204,13 @@ def test_a_model_with_formulas_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_page_is_not_poured_into_a_terminal() -> None:
-    shown = piped("report gpt2 -q")
-    assert shown.startswith("<!doctype html>")
+    assert piped("report gpt2 -q").startswith("<!doctype html>")
+    leader, follower = pty.openpty()
+    done = subprocess.run([*KVCALC, "report", "gpt2"], stdout=follower, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(follower)
+    os.close(leader)
+    assert done.returncode == 2
+    assert done.stderr == "kvcalc: a page is nothing to read in a terminal\n  -o report.html, or a pipe\n"
 
 
 @pytest.mark.parametrize("name", [*MEANINGS, "cache_bytes", "bytes_per_block", "isqrt"])

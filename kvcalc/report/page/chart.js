@@ -3,7 +3,7 @@
 // where the pointer or the arrow keys stand. The list below is the legend too, so that nothing hides the lines.
 
 const SVG = "http://www.w3.org/2000/svg";
-const BOX = { width: 640, height: 340, left: 88, right: 14, top: 12, bottom: 40 };
+const BOX = { width: 640, height: 340, left: 104, right: 14, top: 12, bottom: 46 };
 const STOPS_A_POWER = 2; // points between two powers of two, beside the powers
 
 function draw(tag, attributes, parent, text) {
@@ -130,7 +130,7 @@ function drawChart(chart) {
   const across = Math.ceil((xs.at(-1) - xs[0]) / 7);
   for (let power = Math.ceil(xs[0]); power <= xs.at(-1); power += across) {
     rule(svg, x(power), x(power), BOX.top, BOX.height - BOX.bottom);
-    draw("text", { x: x(power), y: BOX.height - BOX.bottom + 19, class: "tick middle" }, svg, tokensShort(2n ** BigInt(power)));
+    draw("text", { x: x(power), y: BOX.height - BOX.bottom + 21, class: "tick middle" }, svg, tokensShort(2n ** BigInt(power)));
   }
   draw("text", { x: BOX.width - BOX.right, y: BOX.height - 3, class: "tick end" }, svg, "tokens of context");
   figure.lines.forEach((line, at) => {

@@ -64,10 +64,11 @@ def layer_map(program: Program, at: int) -> str:
         '<div class="wide" role="region" tabindex="0" '
         f'aria-label="Layers of {name}"><table><caption>What one layer of each kind stores and keeps for one '
         "sequence</caption><thead><tr>"
-        '<th scope="col">attention</th><th scope="col">layers</th><th scope="col">MLP</th>'
+        '<th scope="col">attention</th><th scope="col">layers</th>'
         '<th scope="col" class="number">elements a token</th><th scope="col" class="number">tokens kept</th>'
         '<th scope="col" class="number">tokens a decode step reads</th>'
         '<th scope="col" class="number">fixed state</th><th scope="col" class="number">one layer keeps</th>'
+        '<th scope="col">MLP</th>'
         f"</tr></thead><tbody>{lines}</tbody></table></div></section>"
     )
 
@@ -84,8 +85,8 @@ def _row(kind: Kind, colour: int) -> str:
     )
     return (
         f'<tr><th scope="row"><span class="key k{colour}"></span>{escape(kind.label)}</th>'
-        f"<td>{len(kind.indices)}: {indices_label(kind.indices)}</td><td>{escape(kind.feedforward)}</td>"
-        f"{cells}{_cell(kind.bytes, 'bytes')}</tr>"
+        f'<td class="places">{len(kind.indices)}: {indices_label(kind.indices)}</td>'
+        f"{cells}{_cell(kind.bytes, 'bytes')}<td>{escape(kind.feedforward)}</td></tr>"
     )
 
 
