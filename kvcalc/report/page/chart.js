@@ -3,7 +3,7 @@
 // where the pointer or the arrow keys stand. The list below is the legend too, so that nothing hides the lines.
 
 const SVG = "http://www.w3.org/2000/svg";
-const BOX = { width: 640, height: 340, left: 104, right: 14, top: 12, bottom: 46 };
+const BOX = { width: 640, height: 340, left: 84, right: 14, top: 12, bottom: 46 };
 const STOPS_A_POWER = 2; // points between two powers of two, beside the powers
 
 function draw(tag, attributes, parent, text) {
@@ -30,7 +30,7 @@ function setUpCharts(stops) {
   for (const figure of DATA.figures) {
     const frame = make("figure", home);
     const caption = make("figcaption", frame);
-    make("h3", caption, {}, figure.title);
+    make("h3", caption, {}, figure.as === "flops" ? `${figure.title}, FLOPs` : figure.title);
     const plot = make("div", frame, {
       class: "plot",
       tabindex: "0",
@@ -114,7 +114,8 @@ function drawChart(chart) {
   const { svg, stops, rows, figure } = chart;
   svg.replaceChildren();
   const xs = stops.map((n) => Math.log2(Number(n)));
-  const values = rows.flat().filter((value) => value !== null && value > 0).map((value) => Math.log2(Number(value)));
+  const rooms = figure.lines.map((line) => BigInt(line.room || 0));
+  const values = [...rows.flat(), ...rooms].filter((value) => value !== null && value > 0).map((value) => Math.log2(Number(value)));
   const step = figure.as === "bytes" ? 1 : Math.log2(10);
   const low = Math.floor(Math.min(...values) / step);
   const high = Math.max(Math.ceil(Math.max(...values) / step), low + 1);
@@ -123,7 +124,7 @@ function drawChart(chart) {
   const y = scale(low * step, high * step, BOX.height - BOX.bottom, BOX.top);
   const every = Math.ceil((high - low) / 6);
   for (let power = low; power <= high; power += every) {
-    const text = short(powerOf(figure.as, power), figure.as);
+    const text = short(powerOf(figure.as, power), figure.as === "flops" ? "decimal" : figure.as);
     rule(svg, BOX.left, BOX.width - BOX.right, y(power * step), y(power * step));
     draw("text", { x: BOX.left - 8, y: y(power * step) + 5, class: "tick end" }, svg, text);
   }
@@ -140,11 +141,11 @@ function drawChart(chart) {
       .map(([stop, value]) => `${x(xs[stop]).toFixed(1)},${y(Math.log2(Number(value))).toFixed(1)}`);
     if (points.length) draw("polyline", { points: points.join(" "), class: `line ${style(line.report)}` }, svg);
   });
-  for (const { report, room } of figure.lines) {
-    const height = room && BigInt(room) > 0n ? y(Math.log2(Number(room))) : -1;
-    if (height < BOX.top || height > BOX.height - BOX.bottom) continue;
-    draw("line", { x1: BOX.left, x2: BOX.width - BOX.right, y1: height, y2: height, class: `roof ${style(report)}` }, svg);
-  }
+  figure.lines.forEach((line, at) => {
+    if (rooms[at] <= 0n) return;
+    const height = y(Math.log2(Number(rooms[at])));
+    draw("line", { x1: BOX.left, x2: BOX.width - BOX.right, y1: height, y2: height, class: `roof ${style(line.report)}` }, svg);
+  });
   chart.x = (stop) => x(xs[stop]);
   chart.y = (value) => y(Math.log2(Number(value)));
   chart.cursor = draw("g", { class: "cursor" }, svg);
