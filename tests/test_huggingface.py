@@ -12,6 +12,7 @@ import pytest
 
 from kvcalc.errors import ConfigError
 from kvcalc.readers.load import load_all, read_source
+from refusals import LLAMA, assert_refused, quickly, write
 
 SLIDING_THEN_FULL = ["sliding_attention", "full_attention"]
 TINY: dict[str, Any] = {
@@ -77,3 +78,18 @@ def test_a_kinds_name_steers_nothing(tmp_path: Path) -> None:
     path.write_text('name: a\nlayers: {"=1+1": {}, "\\e[31m": {}}\nlayer_pattern: ["=1+1"]\nhidden_size: 4\n')
     with pytest.raises(ConfigError, match="is not allowed"):
         load_all(str(path))
+
+
+def test_a_prompt_that_attends_both_ways_is_told(tmp_path: Path) -> None:
+    """PaliGemma around Gemma: cache and decode are Gemma's; the class itself, alone, stays refused."""
+    heads = {"num_key_value_heads": 2, "head_dim": 8}
+    text = {**LLAMA, **heads, "model_type": "gemma", "use_bidirectional_attention": True}
+    outer = write(tmp_path, "outer.json", json.dumps({"model_type": "paligemma", "text_config": text}))
+    told = quickly("compare", outer, "--format", "json", "--variants", "none")
+    assert "what a prompt's tokens see of later ones are left out" in told.err
+    alone = write(tmp_path, "alone.json", json.dumps({**text, "use_bidirectional_attention": False}))
+    plain = quickly("compare", alone, "--format", "json", "--variants", "none")
+    for key in ("cache_bytes", "decode_model_flops", "parameters"):
+        assert json.loads(told.out)[0][key] == json.loads(plain.out)[0][key]
+    refused = write(tmp_path, "refused.json", json.dumps(text))
+    assert_refused(quickly("compare", refused), "use_bidirectional_attention")

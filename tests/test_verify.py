@@ -113,3 +113,13 @@ def test_real_models_against_the_installed_library(name: str, tmp_path: Path) ->
     results = [record["result"] for record in json.loads(told.out)]
     assert set(results) == {"equal"}
     assert len(results) >= 5
+
+
+@pytest.mark.outside
+@pytest.mark.skipif(not INSTALLED, reason="torch or transformers is not installed")
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", ["dia", "pix2struct", "lfm2_moe", "paligemma", "xmod", "udop"])
+def test_types_that_take_some_care_to_run(name: str) -> None:
+    from kvcalc.verify.census import verify_type
+
+    assert verify_type(name).status == "exact"

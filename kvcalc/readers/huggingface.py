@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.errors import did_you_mean
 from kvcalc.formula import parse
 from kvcalc.readers import crossed
-from kvcalc.readers.families import ALIASES, REFUSED, WRAPPERS, families
+from kvcalc.readers.families import ALIASES, LATER_PAIRS, PREFIXES, REFUSED, WRAPPERS, families
 from kvcalc.readers.families.words import Field, When
 from kvcalc.readers.fields import Fields
 from kvcalc.readers.quantization import quantization_of
@@ -127,7 +127,10 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
     model = language_model(document)
     fields = Fields(document, model.place, model.facts, json.loads(_library()[1].partition(": ")[2].rstrip(",")))
     pieced = model.outer in crossed.OUTER
-    translation = _Translation(fields, crossed.taken(model.family) if pieced else model.family)
+    family = crossed.taken(model.family) if pieced else model.family
+    if prefix := PREFIXES.get(model.outer):
+        family = family._replace(refused=tuple(name for name in family.refused if name != prefix))
+    translation = _Translation(fields, family)
     native = translation.document(name)
     translation.rotate(native, model)
     config = {**document.data, **model.fields}
@@ -140,7 +143,8 @@ def to_native(document: Document, name: str) -> tuple[Document, Origins]:
         native["architecture"] = architecture
         translation.origins["architecture",] = "architectures"
     if model.outer:
-        if native.setdefault("left_out", model.left_out) is None:  # the recipe reads all of it
+        told = f"{model.left_out} and {LATER_PAIRS}" if prefix else model.left_out
+        if native.setdefault("left_out", told) is None:  # the recipe reads all of it
             del native["left_out"]
         tied = _outer_tie(document, model)
         if tied is not None:

@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 
 SECONDS, BYTES = 300, 12 * 2**30
 SMALL = "gpt2"  # builds at once
-# What a class's own defaults lack for the library to build and run them, from published configs of these types.
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+THREE_AXES = {**ROPE, "partial_rotary_factor": 0.5, "mrope_section": [8, 12, 12]}
+COMPASS = {"rope_parameters": {"full_attention": ROPE, "sliding_attention": ROPE}}
+QWEN4 = {
+    "rope_parameters": {**ROPE, "partial_rotary_factor": 0.25},
+    "indexer_budget": 2048,
+    "indexer_compress_ratio": 16,
+    "indexer_head_dim": 128,
+    "indexer_kv_heads": 1,
+    "indexer_n_heads": 8,
+}
+# What a class's own defaults lack for the library to build and run them: from published configs of these types, or as
+# the class takes it where none is published.
 LACKING: dict[str, dict[str, Any]] = {
     "chameleon": {"vocabulary_map": {"<image>": 8711}},
     "bamba": {"attn_layer_indices": [9, 18, 27]},
@@ -36,6 +48,26 @@ LACKING: dict[str, dict[str, Any]] = {
     "ministral": {"head_dim": 128},
     "nemotron": {"num_key_value_heads": 8},
     "hunyuan_v1_moe": {"head_dim": 128, "num_experts": 4, "moe_topk": 1},
+    "cohere_compass": {"text_config": COMPASS},
+    "cohere_compass_text": COMPASS,
+    "deepseek_ocr2": {
+        "text_config": {
+            "num_experts_per_tok": 6,
+            "n_group": 1,
+            "topk_group": 1,
+            "mlp_layer_types": ["dense", *["sparse"] * 31],
+        }
+    },
+    "glm4v": {"text_config": {"rope_parameters": THREE_AXES}},
+    "glm46v": {"text_config": {"rope_parameters": THREE_AXES}},
+    "glm4v_moe": {"text_config": {"head_dim": 128, "rope_parameters": THREE_AXES}},
+    "granite4_vision": {"deepstack_layer_map": [], "downsample_rate": "1/2"},
+    "hunyuan_vl": {"text_config": {"head_dim": 128, "rope_parameters": {**ROPE, "mrope_section": [16, 16, 16, 16]}}},
+    "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention", "conv"] * 8},
+    "qwen4_exp": {"text_config": QWEN4},
+    "qwen4_exp_text": QWEN4,
+    "step3p7": {"text_config": {"sliding_window": 512}},
+    "xmod": {"default_language": "en_XX"},
 }
 STATUSES = ("exact", "different", "refused", "not built")
 
@@ -193,7 +225,17 @@ def default_config(model_type: str) -> str:
     fields = json.loads(CONFIG_MAPPING[model_type]().to_json_string(use_diff=False))
     if fields.get("is_decoder") is False and not fields.get("is_encoder_decoder"):
         fields["is_decoder"] = True
-    return json.dumps({**fields, **LACKING.get(model_type, {})})
+    return json.dumps(_completed(fields, LACKING.get(model_type, {})))
+
+
+def _completed(fields: dict[str, Any], lacking: dict[str, Any]) -> dict[str, Any]:
+    """Fields with those that lack put in, in nested configs too."""
+    inner = {
+        name: _completed(fields[name], told)
+        for name, told in lacking.items()
+        if isinstance(told, dict) and isinstance(fields.get(name), dict)
+    }
+    return {**fields, **lacking, **inner}
 
 
 def _refused(model_type: str, fields: dict[str, Any], why: str) -> Counted:

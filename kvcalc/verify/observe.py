@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.tuples import NamedTuple
 from kvcalc.verify.build import library, reason
+from kvcalc.verify.inputs import other_inputs, parts_of, prefill_inputs, step_inputs, towers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ PROJECTORS = (
     "multi_modal_projector",
     "protein_encoder",
 )  # in a language model's own
+GIVEN = "its encoder reads more than ids: what it makes of them was given instead"
 CACHES = ("past_key_values", "cache_params", "state")  # what the library's outputs call it
 
 
@@ -51,6 +53,7 @@ class Observation(NamedTuple):
     prefill_flops: int | None
     decode_flops: int | None
     unseen: str = ""
+    unread: str = ""  # why there are no FLOPs of the prefill
 
     @property
     def cache_elements(self) -> int:
@@ -68,16 +71,14 @@ class Observation(NamedTuple):
         return found
 
 
-def observe(live: Live, tokens: int, encoder_tokens: int) -> Observation:
-    """Prefill and one decode step with the library's own cache. Raises whatever the library raises in the prefill."""
+def observe(live: Live, tokens: int, encoder_tokens: int, *, encodes: bool = True) -> Observation:
+    """Prefill and one decode step with the library's own cache. Raises whatever the library raises in the prefill.
+
+    `encodes`: its encoder is a part of the model as kvcalc has it.
+    """
     torch, _ = library()
-    inputs, known = _inputs(torch, live, tokens, encoder_tokens), True
     with _caches_passed(live) as passed:
-        try:
-            given, prefill = _counted(live, inputs)
-        except NotImplementedError:  # which tokens an expert has depends on numbers: then as if it had all of them
-            given, prefill = _counted(live, inputs, every=True)
-            known = False
+        given, prefill, known, encoder_tokens, unread = _prefilled(torch, live, tokens, encoder_tokens, encodes)
     name, cache = _cache_of(given)
     if cache is None and passed:  # RecurrentGemma makes one and returns none; its states stand in its modules
         cache = passed[-1]
@@ -86,14 +87,45 @@ def observe(live: Live, tokens: int, encoder_tokens: int) -> Observation:
         held = tuple(tensors_of(cache, torch))
     decode, failed = None, ""
     try:
-        step = {name: cache, "use_cache": True, **_step(torch, live, given)}
+        step = {name: cache, "use_cache": True, **step_inputs(torch, live, given)}
         _, decode = _counted(live, step, every=not known)
     except Exception as error:  # the prefill's numbers stand
         failed = reason(error)
     parameters = parameters_of(live)
     if not known:
         return Observation(tokens, encoder_tokens, parameters, held, None, None, VALUES)
-    return Observation(tokens, encoder_tokens, parameters, held, prefill, decode, failed)
+    return Observation(tokens, encoder_tokens, parameters, held, prefill, decode, failed, unread)
+
+
+class Prefilled(NamedTuple):
+    """A prefill's outputs, its FLOPs, whether these are known, what cross attention read, and why FLOPs are None."""
+
+    given: Any
+    flops: int | None
+    known: bool
+    encoder_tokens: int
+    unread: str
+
+
+def _prefilled(torch: Any, live: Live, tokens: int, encoder_tokens: int, encodes: bool) -> Prefilled:
+    """Run the first prefill that the model takes. Raises what the library raised of the plain one."""
+    told = prefill_inputs(torch, live, tokens, encoder_tokens)
+    try:
+        return Prefilled(*_known(live, told), encoder_tokens, "")
+    except Exception:  # whatever its code raises
+        for inputs, read in other_inputs(torch, live, told, encoder_tokens, encodes):
+            with contextlib.suppress(Exception):
+                given, flops, known = _known(live, inputs)
+                return Prefilled(given, None if read else flops, known, read or encoder_tokens, GIVEN if read else "")
+        raise
+
+
+def _known(live: Live, inputs: dict[str, Any]) -> tuple[Any, int, bool]:
+    """A call's outputs and FLOPs, and whether these are what they would be with numbers."""
+    try:
+        return (*_counted(live, inputs), True)
+    except NotImplementedError:  # which tokens an expert has depends on numbers: then as if it had all of them
+        return (*_counted(live, inputs, every=True), False)
 
 
 @contextlib.contextmanager
@@ -149,37 +181,6 @@ def _blind() -> Any:
     return Blind()
 
 
-def _inputs(torch: Any, live: Live, tokens: int, encoder_tokens: int) -> dict[str, Any]:
-    """A prefill's."""
-
-    def ids(length: int) -> Any:
-        return torch.zeros(_rows(live), length, dtype=torch.long, device="meta")
-
-    if not getattr(live.config, "is_encoder_decoder", False):
-        return {"input_ids": ids(tokens), "use_cache": True}
-    told = {"decoder_input_ids": ids(tokens), "use_cache": True}
-    if live.model.main_input_name == "input_features":  # two frames of a spectrogram a token
-        bins = getattr(live.config, "num_mel_bins", 80)
-        return {"input_features": torch.zeros(1, bins, 2 * encoder_tokens, device="meta"), **told}
-    return {"input_ids": ids(encoder_tokens), **told}
-
-
-def _rows(live: Live) -> int:
-    """Rows of ids for one sequence: MusicGen takes one a codebook, all together one token."""
-    return live.config.num_codebooks if live.config.model_type.startswith("musicgen") else 1
-
-
-def _step(torch: Any, live: Live, given: Any) -> dict[str, Any]:
-    """One more token's."""
-    one = torch.zeros(_rows(live), 1, dtype=torch.long, device="meta")
-    if not getattr(live.config, "is_encoder_decoder", False):
-        return {"input_ids": one}
-    from transformers.modeling_outputs import BaseModelOutput
-
-    encoded = BaseModelOutput(last_hidden_state=given["encoder_last_hidden_state"])
-    return {"decoder_input_ids": one, "encoder_outputs": encoded}
-
-
 def _cache_of(given: Any) -> tuple[str, Any]:
     """The cache in a model's outputs and what it is called there."""
     for name in CACHES:
@@ -196,7 +197,7 @@ def parameters_of(live: Live) -> int:
     models = [module for module in live.model.modules() if hasattr(module, "post_init")]
     ours += [module for module in models if getattr(module, "config", None) is live.text]
     found = {id(weights): weights.numel() for module in ours for weights in module.parameters()}
-    towers = _towers(live.config) if live.config.is_encoder_decoder else _parts(live.config)
+    towers = towers_of(live.config) if live.config.is_encoder_decoder else parts_of(live.config)
     for name, module in live.model.named_modules():
         config = getattr(module, "config", None)
         tower = config is not live.text and any(config is part for part in towers)
@@ -207,19 +208,6 @@ def parameters_of(live: Live) -> int:
     if head is not None:
         found.update((id(weights), weights.numel()) for weights in head.parameters())
     return sum(found.values())
-
-
-def _towers(config: Any) -> list[Any]:
-    """The configs of an encoder-decoder's parts that read no text, at any depth."""
-    named = [(name, getattr(config, name, None)) for name in config.sub_configs]
-    found = [part for name, part in named if part is not None and ("vision" in name or "audio" in name)]
-    inner = [part for _, part in named if hasattr(part, "sub_configs")]
-    return found + [tower for part in inner for tower in _towers(part)]
-
-
-def _parts(config: Any) -> list[Any]:
-    """The configs nested in a config."""
-    return [part for name in config.sub_configs if (part := getattr(config, name, None)) is not None]
 
 
 def tensors_of(cache: Any, torch: Any) -> Iterator[Held]:

@@ -71,8 +71,9 @@ def verify_loaded(loaded: Loaded, tokens: int | None = None) -> Verified:
     spec = loaded.spec
     n = tokens or tokens_for(spec)
     encoder_tokens = encoder_tokens_for(spec)
-    name, seen = build(fields, lambda live: (live.name, observe(live, n, encoder_tokens)))
-    compared = compare(seen, expect(spec, n, encoder_tokens))
+    encodes = spec.encoder is not None
+    name, seen = build(fields, lambda live: (live.name, observe(live, n, encoder_tokens, encodes=encodes)))
+    compared = compare(seen, expect(spec, n, seen.encoder_tokens))
     return Verified(spec, f"{name} of transformers {transformers.__version__}", seen, tuple(compared))
 
 

@@ -40,6 +40,11 @@ WRAPPERS: dict[str, dict[str, Any]] = {
     "kimi_k3": {"text": ["text_config"], "text_type": "kimi_linear", "left_out": "vision tower and projector"},
 }
 
+# Types whose prompt attends both ways around a causal language model, by a field of it: the cache and decode are the
+# causal model's, and of the prefill's pairs those with later tokens of the prompt are left out, and told to be.
+PREFIXES = {"paligemma": "use_bidirectional_attention"}
+LATER_PAIRS = "what a prompt's tokens see of later ones"
+
 # Types of the library that are refused, and what of them is not modelled.
 REFUSED = {
     "blt": "it caches patches of bytes, whose length a model of entropy decides, so no number of tokens says how many",
