@@ -144,7 +144,7 @@ def test_parameters_of_bundled_models(name: str, parameters: int) -> None:
         ("glm-4.5", 353, 33.6),  # 355 with the module that predicts, 32 without embeddings
         ("glm-4.5-air", 107, 13.4),
         ("kimi-k3", 2779, 105.4),
-        ("step-3", 316, 38.8),
+        ("step3", 316, 38.8),
         ("jetmoe-8b", 8.52, 2.33),
         ("inkling", 975, 41.1),
         ("longcat-flash", 561, 32.2),
@@ -174,6 +174,10 @@ def test_mixtures_have_the_size_that_their_makers_name(name: str, billions: floa
         ("google/gemma-3-27b-it", "gemma-3-27b"),
         ("Qwen2.5-7B-Instruct", "qwen2.5-7b"),
         ("microsoft/Phi-3-mini-4k-instruct", "phi-3-mini-4k"),
+        ("google/long-t5-tglobal-base", "long-t5-tglobal-base"),
+        ("allenai/led-base-16384", "led-base-16384"),
+        ("stepfun-ai/step3", "step3"),
+        ("zai-org/GLM-4.5-Air-Base", "glm-4.5-air"),
     ],
 )
 def test_full_names_work_too(name: str, bundled: str) -> None:

@@ -47,6 +47,8 @@ def models() -> dict[str, tuple[str, int, str]]:
 def short_name(name: str) -> str:
     """Return the name as bundled: lower case, without owner, and without words that leave the shape the same."""
     short = name.rsplit("/", 1)[-1].lower()
+    if short in _lines():  # where such a word is a part of the name
+        return short
     short = re.sub(r"-(hf|pt|it|instruct|base|chat)(?=-|$)", "", short)
     return short.removeprefix("meta-")
 
