@@ -1,5 +1,7 @@
 """Write tests/truth/coverage.jsonl and docs/coverage.md: what the library's own models hold and do, type by type.
 
+And tests/truth/chunks.jsonl: models that run a prompt by chunks, over several chunks and a part of one.
+
 The records are of every third type that is exact and small to write, with the config they were made from. Run where
 torch and transformers are installed:  python scripts/record_coverage.py
 """
@@ -10,12 +12,17 @@ import json
 import sys
 from pathlib import Path
 
+from kvcalc.readers.load import read_models
+from kvcalc.readers.text import parse_documents
 from kvcalc.report.table import to_markdown
 from kvcalc.report.verified import census_table
 from kvcalc.verify.census import Census, Counted, default_config, verify_all
+from kvcalc.verify.run import verify_loaded
 
 ROOT = Path(__file__).parent.parent
 LARGEST = 6_000  # bytes of one record
+CHUNKED = ("kimi_linear", "mamba2", "minimax", "qwen3_next", "xlstm")  # one of each way to run chunks
+CHUNKED_TOKENS = 300
 NUMBERS = ("tokens", "encoder_tokens", "parameters", "cache_elements", "prefill_flops", "decode_flops")
 
 
@@ -34,9 +41,19 @@ def write(census: Census) -> None:
     (ROOT / "docs" / "coverage.md").write_text(text)
 
 
+def chunked(model_type: str) -> str:
+    """One line: the same of a prompt of several chunks."""
+    text = default_config(model_type)
+    (loaded,) = read_models(parse_documents(f"{model_type}.json", text), f"{model_type}.json")
+    seen = verify_loaded(loaded, CHUNKED_TOKENS).seen
+    told = {"model_type": model_type, **{name: getattr(seen, name) for name in NUMBERS}}
+    return json.dumps({**told, "config": json.loads(text)}, separators=(",", ":"))
+
+
 def main() -> None:
     """Take the census, saying each type as it is done."""
     write(verify_all(tell=_tell))
+    (ROOT / "tests" / "truth" / "chunks.jsonl").write_text("\n".join(map(chunked, CHUNKED)) + "\n")
 
 
 def _tell(found: Counted) -> None:

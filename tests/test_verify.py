@@ -11,6 +11,7 @@ import pytest
 
 from builders import from_config, records
 from kvcalc.readers.huggingface import library_types
+from kvcalc.verify.chunks import NAMES
 from kvcalc.verify.compare import Compared, compare
 from kvcalc.verify.expect import Run, counted, expect
 from kvcalc.verify.observe import Held, Observation
@@ -18,6 +19,7 @@ from refusals import assert_refused, quickly
 
 MODELS = records("models.jsonl")
 COVERAGE = records("coverage.jsonl")
+CHUNKED = records("chunks.jsonl")
 INSTALLED = importlib.util.find_spec("torch") and importlib.util.find_spec("transformers")
 DOCS = Path(__file__).parent.parent / "docs" / "coverage.md"
 
@@ -30,10 +32,32 @@ def test_flops_of_real_models_as_the_counter_counts_them(record: dict[str, Any])
     assert counted(spec, Run(1, 2048, 0, False)) == sum(record["flops"]["decode"].values())
 
 
+def sizes(record: dict[str, Any]) -> dict[str, int]:
+    """What a config says of the sizes of chunks."""
+    return {name: record["config"][name] for name in NAMES if record["config"].get(name)}
+
+
+@pytest.mark.parametrize("record", CHUNKED, ids=lambda record: record["model_type"])
+def test_recurrences_by_chunks_are_counted_as_the_library_runs_them(record: dict[str, Any]) -> None:
+    """300 tokens: several chunks and a part of one, or, of Mamba-2 and lightning attention, one and a part."""
+    spec = from_config(record["config"])
+    expected = expect(spec, record["tokens"], 0, sizes(record))
+    assert (expected.prefill_flops, expected.decode_flops) == (record["prefill_flops"], record["decode_flops"])
+    assert expected.cache_elements == record["cache_elements"]
+
+
+def test_chunks_of_a_size_that_nobody_says_are_not_compared() -> None:
+    (record,) = (one for one in CHUNKED if one["model_type"] == "mamba2")
+    expected = expect(from_config(record["config"]), 300)
+    assert expected.prefill_flops is None
+    assert "Mamba2" in expected.unmodelled
+    assert "not modelled" in expected.unmodelled
+
+
 @pytest.mark.parametrize("record", COVERAGE, ids=lambda record: record["model_type"])
 def test_a_sample_of_the_census_holds(record: dict[str, Any]) -> None:
     """Default configs of the library's types: what its models were seen to hold and do."""
-    expected = expect(from_config(record["config"]), record["tokens"], record["encoder_tokens"])
+    expected = expect(from_config(record["config"]), record["tokens"], record["encoder_tokens"], sizes(record))
     assert expected.parameters == record["parameters"]
     assert expected.cache_elements == record["cache_elements"]
     assert sum(expected.by_layer.values()) == record["cache_elements"]

@@ -14,10 +14,11 @@ from kvcalc.engines import engine_of
 from kvcalc.model import NOTHING, alone, branches_of, feedforwards_of
 from kvcalc.quantity import Quantity
 from kvcalc.tuples import NamedTuple
+from kvcalc.verify.chunks import chunk_flops, runs_chunks
 from kvcalc.workload import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from kvcalc.attention.memory import Work
     from kvcalc.model import Branch, Extra, LayerGroup, ModelSpec
@@ -26,7 +27,7 @@ LIBRARY = engine_of("transformers")
 
 
 class Expectation(NamedTuple):
-    """What the library should hold and do, by kvcalc. FLOPs None: run in another form, which is not modelled."""
+    """What the library should hold and do, by kvcalc. FLOPs None: run in another form, as `unmodelled` says."""
 
     tokens: int
     encoder_tokens: int
@@ -35,6 +36,7 @@ class Expectation(NamedTuple):
     by_layer: dict[int, int]
     prefill_flops: int | None
     decode_flops: int | None
+    unmodelled: str = ""
 
 
 class Run(NamedTuple):
@@ -44,6 +46,12 @@ class Run(NamedTuple):
     past: int
     encoder_tokens: int
     encodes: bool
+    chunks: Mapping[str, int] = {}  # never mutated: a NamedTuple default; sizes, by the config's names
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing is cached yet."""
+        return self.encodes or not self.past
 
     @property
     def scope(self) -> dict[str, int]:
@@ -51,15 +59,15 @@ class Run(NamedTuple):
         return {"p": self.past, "s": self.new, "n": self.past + self.new, "encoder_tokens": self.encoder_tokens}
 
 
-def expect(spec: ModelSpec, tokens: int, encoder_tokens: int = 0) -> Expectation:
-    """Everything that `observe` sees of a model after a prefill of `tokens` and one step."""
+def expect(spec: ModelSpec, tokens: int, encoder_tokens: int = 0, chunks: Mapping[str, int] = {}) -> Expectation:
+    """Everything that `observe` sees of a model after a prefill of `tokens` and one step.
+
+    `chunks`: what the library's config says of the sizes of its chunks.
+    """
     workload = Workload(tokens, engine=LIBRARY.name, encoder_tokens=encoder_tokens)
     report = analyze(spec, workload)
-    chunkwise = any("chunks" in work.runs for _, branch in spec.branches() for work in branch.memory.work("naive"))
-    if spec.encoder is not None:  # windows of an encoder are run as padded blocks
-        encoder = branches_of(spec.encoder.groups)
-        chunkwise |= any(branch.reach.rules.both_ways != FULL.both_ways for _, branch in encoder)
-    prefill = Run(tokens, 0, encoder_tokens, True)
+    unmodelled = _unmodelled(spec, tokens, chunks)
+    prefill = Run(tokens, 0, encoder_tokens, True, chunks)
     step = Run(1, tokens, encoder_tokens, False)
     return Expectation(
         tokens,
@@ -67,9 +75,23 @@ def expect(spec: ModelSpec, tokens: int, encoder_tokens: int = 0) -> Expectation
         (report.value("parameters") or 0) + allotted(spec),
         report.value("cache_elements") or 0,
         _by_layer(spec, report.scope),
-        None if chunkwise else counted(spec, prefill),
+        None if unmodelled else counted(spec, prefill),
         counted(spec, step),
+        unmodelled,
     )
+
+
+def _unmodelled(spec: ModelSpec, tokens: int, chunks: Mapping[str, int]) -> str:
+    """What the library runs in a prefill in a form of its own that no formula here is of; '': nothing."""
+    memories = [branch.memory for _, branch in spec.branches() if runs_chunks(branch.memory)]
+    labels = dict.fromkeys(memory.label for memory in memories if chunk_flops(memory, tokens, chunks) is None)
+    if labels:
+        return f"the library runs {' and '.join(labels)} by chunks of its own, which are not modelled"
+    if spec.encoder is not None:
+        encoder = [branch for _, branch in branches_of(spec.encoder.groups)]
+        if any(branch.reach.rules.both_ways != FULL.both_ways for branch in encoder):
+            return "the library runs the encoder's windows in padded blocks, which are not modelled"
+    return ""
 
 
 def allotted(spec: ModelSpec) -> int:
@@ -116,8 +138,10 @@ def counted(spec: ModelSpec, run: Run) -> int:
 def _stack(groups: tuple[LayerGroup, ...], extras: tuple[Extra, ...], d: int, run: Run) -> Iterator[int]:
     for layers, branch in branches_of(groups):
         symbols = {**branch.memory.symbols(), "d": d}
+        chunked = chunk_flops(branch.memory, run.new, run.chunks) if run.first and runs_chunks(branch.memory) else None
+        yield layers * (chunked or 0)
         for work in branch.memory.work("naive"):
-            if not (work.writes and branch.shares_kv):
+            if not (work.writes and branch.shares_kv) and not (chunked and "chunks" in work.runs):
                 yield layers * Quantity("", work.formula, symbols).evaluate({}) * _times(work, branch, symbols, run)
     for layers, feedforward in feedforwards_of(groups):
         symbols = {**feedforward.symbols(), "d": d}
@@ -137,7 +161,7 @@ def _stack(groups: tuple[LayerGroup, ...], extras: tuple[Extra, ...], d: int, ru
 
 def _times(work: Work, branch: Branch, symbols: dict[str, int], run: Run) -> int:
     """How often the counter sees a work's formula in one call."""
-    first = run.encodes or not run.past
+    first = run.first
     if work.runs.startswith("padded") and first:
         return run.new + symbols["K_c"] - 1
     if work.runs.endswith("elementwise"):
