@@ -63,7 +63,7 @@ def _made(kinds: dict[str, tuple[str, str]], kind: str, base: type[Strict]) -> t
             continue
         told, *meaning = get_args(hint) if get_origin(hint) is Annotated else (hint,)
         absent = made._field_defaults.get(name, ...)
-        number = Size if absent is ... else SizeOrZero
+        number = SizeOrZero if absent == 0 else Size  # 0 is what stands for nothing, where absence does
         fields[name] = (number if told is int else told, Field(absent, description=meaning[0] if meaning else None))
     return create_model(f"{made.__name__}File", __base__=base, __doc__=made.__doc__, **fields)
 

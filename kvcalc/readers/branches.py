@@ -32,7 +32,7 @@ def reach_of(stack: Stack, own: LayerFile, place: Place) -> Reach:
 
 
 def branches_of(stack: Stack, own: LayerFile, place: Place, reach: Reach) -> Iterator[Branch]:
-    """Each attention of a layer; a kind of layer that says null has none, one that says nothing has the file's."""
+    """Each attention of a layer; one that says null has none, a kind of layer that says nothing has the file's."""
     speaks = {"attention", "branches"} & own.model_fields_set
     said, place = (own, place) if speaks or own is stack.file else (stack.file, ())
     if said.attention is not None and said.branches is not None:
@@ -43,7 +43,7 @@ def branches_of(stack: Stack, own: LayerFile, place: Place, reach: Reach) -> Ite
         listed = [((*place, "branches", at), one) for at, one in enumerate(said.branches)]
     elif said.attention is not None:
         listed = [((*place, "attention"), said.attention)]
-    elif "attention" in speaks:
+    elif "attention" in said.model_fields_set:
         return
     else:
         hint = "attention: {kind: heads, num_attention_heads: .., num_key_value_heads: .., head_dim: ..}"

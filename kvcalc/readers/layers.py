@@ -76,9 +76,10 @@ def _layer(stack: Stack, kind: str) -> Layer:
 
 
 def _feedforward(stack: Stack, own: LayerFile, place: Place) -> FeedForward | None:
-    if own.mlp is None and "mlp" in own.model_fields_set:
+    said = own if "mlp" in own.model_fields_set else stack.file
+    mlp = said.mlp
+    if mlp is None and "mlp" in said.model_fields_set:
         return None
-    mlp = own.mlp or stack.file.mlp
     if mlp is None:
         hint = "mlp: {kind: dense, intermediate_size: .., gated: true}; null: none"
         raise stack.error((), "missing field 'mlp'", hint)

@@ -33,7 +33,7 @@ def read_native(document: Document) -> ModelSpec:
 
 def _model(document: Document, file: ModelFile) -> ModelSpec:
     stack = Stack(document, file)
-    return ModelSpec(
+    spec = ModelSpec(
         name=file.name,
         hidden_size=file.hidden_size,
         vocab_size=file.vocab_size,
@@ -58,6 +58,10 @@ def _model(document: Document, file: ModelFile) -> ModelSpec:
         quantization=_quantization(document, file.quantization) if file.quantization else None,
         mtp=predicting_of(stack, file.mtp) if file.mtp and file.mtp.num_layers else (),
     )
+    if spec.encoder and not spec.encoded:
+        hint = "an attention with reach: {kind: encoder} is cross attention"
+        raise document.error(("encoder",), "encoder: no attention reads it", hint)
+    return spec
 
 
 def _rope(document: Document, file: RopeFile) -> Rope:
