@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import struct
 import subprocess
 import sys
-import termios
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from refusals import Result
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REALS = ("least_seconds", "tokens_per_second_at_most")
+NO_TERMINAL = "this system has no pseudo-terminals"
 KVCALC = [sys.executable, "-m", "kvcalc"]
 CONTRACT = [
     "model",
@@ -107,6 +107,7 @@ def records(line: str, *more: str, **changes: str) -> list[dict[str, Any]]:
 
 def at_terminal(line: str, width: int, **changes: str) -> str:
     """Return what a command writes at a real terminal of this width."""
+    fcntl, pty, termios = (pytest.importorskip(name, reason=NO_TERMINAL) for name in ("fcntl", "pty", "termios"))
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     process = subprocess.Popen(
@@ -134,6 +135,8 @@ def _read(handle: int) -> bytes:
 
 def peak_kib(program: str, *arguments: str) -> int:
     """Return the peak memory of a Python program; ru_maxrss would be that of the process that started it."""
+    if not os.path.exists("/proc/self/status"):
+        pytest.skip("this system does not tell a process's peak")
     told = f"{program}\nimport sys\nsys.stderr.write(open('/proc/self/status').read())"
     done = subprocess.run([sys.executable, "-c", told, *arguments], capture_output=True, text=True, check=True)
     return int(done.stderr.rpartition("VmHWM:")[2].split()[0])

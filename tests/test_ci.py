@@ -189,6 +189,20 @@ def test_no_input_becomes_a_command(repository: Path, files: str) -> None:
 # ---------------------------------------------------------------- schemas and the real pre-commit
 
 
+def test_our_workflow_pins_its_actions_and_may_only_read() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {}
+    assert [job["permissions"] for job in workflow["jobs"].values()] == [{"contents": "read"}] * len(workflow["jobs"])
+    steps = [*_steps(workflow), *ACTION["runs"]["steps"]]
+    used = {step["uses"] for step in steps if "uses" in step} - {"./"}
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", name) for name in used), used
+    assert len({name.split("@")[0] for name in used}) == len(used) == 2
+    assert all("${{" not in step.get("run", "") for step in steps)
+    for step in steps:
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+
+
 def check_jsonschema(name: str, *files: Path) -> None:
     pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
     done = run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", name, *map(str, files), cwd=ROOT)

@@ -1,33 +1,60 @@
-"""The wheel: it holds the package and the configs, nothing else, and answers from any folder."""
+"""The wheel: the package and the configs, nothing else, the same bytes each time; and the lock that tests it."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from kvcalc.report.page.document import SCRIPTS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
+def build(folder: Path, out: Path) -> Path:
+    """Build the wheel of a folder."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    (wheel,) = out.glob("*.whl")
+    return wheel
+
+
 @pytest.fixture(scope="module")
-def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel built from the tree, unpacked."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel built from the tree."""
     if not os.path.exists(os.path.join(ROOT, "pyproject.toml")):
         pytest.skip("not a checkout")
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
+    return build(Path(ROOT), tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def unpacked(wheel: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "site")
-    return folder / "site"
+        archive.extractall(wheel.parent / "site")
+    return wheel.parent / "site"
+
+
+def test_the_wheel_is_the_same_from_a_folder_of_other_times_and_permissions(wheel: Path, tmp_path: Path) -> None:
+    """`.ci/build-twice` does so from clones, the sdist included."""
+    copy = tmp_path / "elsewhere"
+    copy.mkdir()
+    for name in ("README.md", "LICENSE", "pyproject.toml", ".gitignore"):
+        shutil.copyfile(os.path.join(ROOT, name), copy / name)
+    for name in ("kvcalc", "configs"):
+        shutil.copytree(os.path.join(ROOT, name), copy / name, copy_function=shutil.copyfile)
+    for path in copy.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        os.utime(path, (1e9, 1e9))
+    assert build(copy, tmp_path).read_bytes() == wheel.read_bytes()
 
 
 def test_the_wheel_holds_the_package_and_the_configs(unpacked: Path) -> None:
@@ -53,3 +80,25 @@ def test_the_wheel_answers_from_any_folder(unpacked: Path, arguments: list[str])
         check=True,
     )
     assert json.loads(done.stdout)[0]["model"] == "deepseek-v2"
+
+
+def test_the_lock_has_what_pyproject_asks_for_and_names_no_registry() -> None:
+    with open(os.path.join(ROOT, ".ci", "requirements.txt"), encoding="utf-8") as file:
+        lock = file.read()
+    assert "://" not in lock
+    assert "index" not in lock
+    locked: dict[str, list[str]] = {}
+    for name, version, hashes in re.findall(
+        r"^([\w.-]+)==(\S+)[^\n]*\\\n((?:    --hash=\S+(?: \\)?\n)+)", lock, re.MULTILINE
+    ):
+        assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?", line) for line in hashes.splitlines())
+        locked.setdefault(name, []).append(version)
+    assert sum(map(len, locked.values())) == len(re.findall(r"^\S", lock, re.MULTILINE))
+    with open(os.path.join(ROOT, "pyproject.toml"), "rb") as config:
+        project = tomllib.load(config)["project"]
+    extras = project["optional-dependencies"]
+    tested = [text for extra in extras if extra != "verify" for text in extras[extra]]
+    for asked in map(Requirement, [*project["dependencies"], *tested]):
+        if asked.name != "kvcalc":
+            versions = locked[re.sub(r"[-_.]+", "-", asked.name).lower()]
+            assert all(asked.specifier.contains(version, prereleases=True) for version in versions), asked
