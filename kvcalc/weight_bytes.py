@@ -103,7 +103,10 @@ def weight_format(spec: ModelSpec, workload: Workload) -> WeightFormat:
     stored = format_of(name)
     if workload.weight_dtype or own is None:
         return stored
-    return stored._replace(kinds=tuple(kind for kind in stored.kinds if kind not in own.kept))
+    kinds = tuple(kind for kind in stored.kinds if kind not in own.kept)
+    if stored.kinds != EVERYTHING and not kinds:  # it leaves all that it could hold
+        return stored._replace(block=1, bits=stored.rest_bits, element_bits=stored.rest_bits, kinds=EVERYTHING)
+    return stored._replace(kinds=kinds)
 
 
 def _of_a_file(own: Quantization) -> WeightFormat:

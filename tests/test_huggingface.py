@@ -93,3 +93,32 @@ def test_a_prompt_that_attends_both_ways_is_told(tmp_path: Path) -> None:
         assert json.loads(told.out)[0][key] == json.loads(plain.out)[0][key]
     refused = write(tmp_path, "refused.json", json.dumps(text))
     assert_refused(quickly("compare", refused), "use_bidirectional_attention")
+
+
+def test_what_the_library_wrote_before_is_read_as_it_reads_it(tmp_path: Path) -> None:
+    """GLM-5.2-NVFP4 names its layers deepseek_sparse_attention, as transformers 5.11 wrote."""
+    truth = Path(__file__).with_name("truth").joinpath("sparse.jsonl").read_text(encoding="utf-8")
+    records = map(json.loads, truth.splitlines())
+    given = next(record["config"] for record in records if record["id"] == "glm_moe_dsa/base")
+    now = {**given, "layer_types": ["indexed_attention"] * given["num_hidden_layers"]}
+    before = {**given, "layer_types": ["deepseek_sparse_attention"] * given["num_hidden_layers"]}
+    ((spec,), (former,)) = (load_all(write(tmp_path, "config.json", json.dumps(fields))) for fields in (now, before))
+    assert former == spec
+
+
+def test_inside_another_model_the_class_says_what_the_file_does_not(tmp_path: Path) -> None:
+    """LLaVA-1.5 as published: its text_config has neither layers nor a width, and its model_type is llama."""
+    text = {"model_type": "llama", "max_position_embeddings": 4096, "vocab_size": 32064}
+    outer = write(tmp_path, "llava.json", json.dumps({"model_type": "llava", "text_config": text}))
+    (spec,) = load_all(outer)
+    assert (spec.layers, spec.hidden_size, spec.vocab_size) == (32, 4096, 32064)
+    alone = write(tmp_path, "alone.json", json.dumps(text))
+    assert_refused(quickly("compare", alone), "missing field 'num_hidden_layers': not assumed")
+
+
+def test_a_config_that_lists_the_format_of_every_expert_is_read(tmp_path: Path) -> None:
+    """As MiniMax-M3-NVFP4's, of 3 MB."""
+    listed = {f"model.layers.0.mlp.experts.{at}.w1": {"quant_algo": "NVFP4"} for at in range(20_000)}
+    path = write(tmp_path, "many.json", json.dumps({**LLAMA, "quantization_config": {"quantized_layers": listed}}))
+    assert Path(path).stat().st_size > 1_000_000
+    assert load_all(path)

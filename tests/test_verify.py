@@ -142,6 +142,19 @@ def test_real_models_against_the_installed_library(name: str, tmp_path: Path) ->
 @pytest.mark.outside
 @pytest.mark.skipif(not INSTALLED, reason="torch or transformers is not installed")
 @pytest.mark.filterwarnings("default")
+def test_a_type_that_publishers_name_otherwise_is_built_as_the_librarys(tmp_path: Path) -> None:
+    """Kimi K2 is DeepSeek-V3 by its fields."""
+    given = next(record["config"] for record in MODELS if record["name"] == "deepseek-v3")
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**given, "model_type": "kimi_k2", "num_hidden_layers": 4}))
+    told = quickly("verify", str(file))
+    assert (told.code, told.out.count("different")) == (0, 0), told.err
+    assert "DeepseekV3ForCausalLM" in told.out
+
+
+@pytest.mark.outside
+@pytest.mark.skipif(not INSTALLED, reason="torch or transformers is not installed")
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", ["dia", "pix2struct", "lfm2_moe", "paligemma", "xmod", "udop"])
 def test_types_that_take_some_care_to_run(name: str) -> None:
     from kvcalc.verify.census import verify_type

@@ -126,6 +126,10 @@ QUANTIZED: dict[str, tuple[Any, str, tuple[str, ...], str]] = {
         {"quant_method": "fp8", "ignored_layers": ["model.layers.0.mlp"]},
         *("fp8_tensor", ("mlp",), "leaves part of mlp: counted as left whole"),
     ),
+    "all that it could hold": (
+        {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["model.layers.*"]},
+        *("nvfp4", ("attention", "mlp"), ""),
+    ),
     "a name unheard of": (
         {"quant_method": "fp8", "modules_to_not_convert": ["zzz"]},
         *("fp8_tensor", (), "leaves 'zzz': not understood"),
@@ -179,6 +183,34 @@ def test_a_config_says_how_its_weights_are_stored_or_a_note_says_why_not(case: s
     assert not kvcalc.compare([spec], kvcalc.parse_request({"weight_dtype": "int8"}), []).warnings
     (again,) = parse_documents("again", kvcalc.to_yaml([spec]))
     assert read_native(again).quantization == found
+
+
+def test_what_leaves_all_that_it_could_hold_is_bf16() -> None:
+    config = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["model.layers.*"]}
+    spec = from_config({**LLAMA, "quantization_config": config})
+    assert value(spec, "weight_bytes", Workload(1)) == 2 * value(spec, "parameters", Workload(1))
+
+
+EXPERTS = {
+    "model_type": "deepseek_v3",
+    **{"hidden_size": 64, "num_hidden_layers": 4, "first_k_dense_replace": 1, "n_routed_experts": 8},
+    **{"num_experts_per_tok": 2, "moe_intermediate_size": 32, "num_attention_heads": 4, "vocab_size": 100},
+}
+
+
+def test_a_layer_without_experts_leaves_none() -> None:
+    left = ["model.layers.0*", *(f"model.layers.{at}.self_attn*" for at in range(4))]
+    config = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": left}
+    found = from_config({**EXPERTS, "quantization_config": config}).quantization
+    assert found is not None
+    assert (found.format, found.kept, found.note) == ("nvfp4", ("attention", "mlp"), "")
+
+
+def test_experts_in_another_format_are_told() -> None:
+    config = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    found = from_config({**EXPERTS, "quantization_config": config, "expert_dtype": "fp4"}).quantization
+    assert found is not None
+    assert "experts in fp4 are not followed" in found.note
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from kvcalc.readers.text import Document, Place
 
 LAYER_TYPES = {"full_attention": "full", "sliding_attention": "sliding", "chunked_attention": "chunked"}
+FORMER = {  # what the library wrote before, and reads as this
+    "mamba": "linear_attention",
+    "attention": "full_attention",
+    "deepseek_sparse_attention": "indexed_attention",
+    "qwen_sparse_attention": "indexed_attention",
+}
 NEARLY = 0.9
 
 
@@ -182,6 +188,7 @@ class Fields:
         layers = self.number("num_hidden_layers")
         if not isinstance(value, list) or len(value) != layers:
             raise self.error(name, f"not a list of {layers} names, one a layer")
+        value = [FORMER[word] if word in FORMER and word not in known else word for word in value]
         for at, word in enumerate(value):
             if not isinstance(word, str) or word not in known:
                 place = (*self.place, name, at)

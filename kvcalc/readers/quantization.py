@@ -53,8 +53,12 @@ def quantization_of(config: dict[str, Any], native: dict[str, Any]) -> dict[str,
     except _NotUnderstoodError as reason:
         return {"method": method, "note": f"quantization_config is not understood ({reason}): weights are in bf16"}
     kept, note = _kept(given, native)
+    notes = [note] if note else []
+    if apart := config.get("expert_dtype") or given.get("moe_quant_algo"):  # of DeepSeek-V4
+        notes.append(f"experts in {_shown(apart)} are not followed: counted in {name}")
     if given.get("kv_cache_scheme"):
-        note = f"{note}; " * bool(note) + "kv_cache_scheme is not followed: --dtype says what the cache is"
+        notes.append("kv_cache_scheme is not followed: --dtype says what the cache is")
+    note = "; ".join(notes)
     told: dict[str, Any] = {"method": method, "format": name}
     return {**told, **({"kept": kept} if kept else {}), **({"note": note[:400]} if note else {})}
 
@@ -131,10 +135,11 @@ def _kept(given: dict[str, Any], native: dict[str, Any]) -> tuple[list[str], str
     globs = [glob for one in patterns if one not in plain for glob in _globs(one)]
     strange = [one for one in patterns if one.startswith("re:") and not _globs(one)]
     kept, partly = [], []
+    mlps = _mlps(native)
     for kind, modules in MODULES.items():
-        if "experts" in kind and not _has_experts(native):
-            continue
-        names = [f"{at}.{module}" for at in range(native["num_hidden_layers"]) for module in modules]
+        wanted = "moe" if "experts" in kind else "dense"
+        layers = [at for at, mlp in enumerate(mlps) if kind == "attention" or mlp == wanted]
+        names = [f"{at}.{module}" for at in layers for module in modules]
         covered = sum(_covers(plain, globs, name) for name in names)
         if covered:
             kept.append(kind)
@@ -148,10 +153,14 @@ def _kept(given: dict[str, Any], native: dict[str, Any]) -> tuple[list[str], str
     return kept, f"quantization_config {'; '.join(told)}" if told else ""
 
 
-def _has_experts(native: dict[str, Any]) -> bool:
-    """Whether a layer has routed experts."""
-    told = [native, *native.get("layers", {}).values()]
-    return any((layer.get("mlp") or {}).get("kind") == "moe" for layer in told)
+def _mlps(native: dict[str, Any]) -> list[str]:
+    """The kind of each layer's MLP, '' where it has none."""
+    of_kind = {kind: layer.get("mlp", native.get("mlp")) for kind, layer in native.get("layers", {"": {}}).items()}
+    written = native.get("layer_types") or native.get("layer_pattern") or [""]
+    runs = [(name, int(times or 1)) for name, _, times in (entry.partition(" x") for entry in written)]
+    order = [name for name, times in runs for _ in range(times)]
+    mlps = [of_kind[order[at % len(order)]] for at in range(native["num_hidden_layers"])]
+    return [mlp["kind"] if mlp else "" for mlp in mlps]
 
 
 def _globs(pattern: str) -> list[str]:

@@ -19,7 +19,7 @@ from kvcalc.tuples import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MAX_BYTES = 500_000
+MAX_BYTES = 5_000_000  # a config that names the format of every expert's weights takes 3 MB
 MAX_DEPTH = 20
 MAX_VALUES = 50_000
 TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"

@@ -71,8 +71,12 @@ def read_config(fields: dict[str, Any]) -> Any:
     """The library's config of a file's fields. Raises NotBuiltError."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+    from kvcalc.readers.families import ALIASES
+
     told = {key: value for key, value in fields.items() if key not in DROPPED}
     model_type = told.get("model_type")
+    if model_type not in CONFIG_MAPPING and model_type in ALIASES:
+        model_type = told["model_type"] = ALIASES[model_type]
     if model_type == "mistral" and "layer_types" in told:  # as AutoConfig reads it
         model_type = told["model_type"] = "ministral"
     if model_type not in CONFIG_MAPPING:
