@@ -193,8 +193,14 @@ def test_what_leaves_all_that_it_could_hold_is_bf16() -> None:
 
 EXPERTS = {
     "model_type": "deepseek_v3",
-    **{"hidden_size": 64, "num_hidden_layers": 4, "first_k_dense_replace": 1, "n_routed_experts": 8},
-    **{"num_experts_per_tok": 2, "moe_intermediate_size": 32, "num_attention_heads": 4, "vocab_size": 100},
+    "hidden_size": 64,
+    "num_hidden_layers": 4,
+    "first_k_dense_replace": 1,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+    "num_attention_heads": 4,
+    "vocab_size": 100,
 }
 
 
