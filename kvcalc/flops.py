@@ -148,9 +148,9 @@ def _extras(stack: Stack, phase: Phase) -> Iterator[Part]:
 
 def _embedding(spec: ModelSpec, phase: Phase) -> Iterator[Part]:
     """Projections from and to an embedding of another size; the lookup itself is no matmul."""
-    if not spec.embedding_size:
-        return
-    for name, width in (("embedding projection in", "d_w"), ("embedding projection out", _head_width(spec))):
+    found = [("embedding projection in", "d_w")] if spec.embedding_size else []
+    found += [("embedding projection out", width)] if (width := _head_width(spec)) != "d" else []
+    for name, width in found:
         for call in phase.calls:
             symbols: Symbols = {"d": spec.hidden_size, **_widths(spec), "x": call.tokens}
             yield Part(1, name, Quantity(name, f"{call.times}*2*d*{width}*x", symbols, "OPT word_embed_proj_dim"))

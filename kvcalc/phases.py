@@ -6,9 +6,10 @@ and latents know nothing of phases; a phase knows nothing of them.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from kvcalc.attention.reach import pairs, seen, touched
+from kvcalc.attention.reach import pairs, retouched, seen, touched
 from kvcalc.quantity import Quantity
 from kvcalc.tuples import NamedTuple
 
@@ -53,7 +54,7 @@ def decode_phase(workload: Workload, n: str = "n", name: str = "decode") -> Phas
         call = Call("B", one, lambda r: seen(r, n), lambda r: seen(r, n), workload.mla_decode)
     else:
         every = Quantity("tokens recomputed", n)
-        call = Call("B", every, lambda r: pairs(r, "0", n), lambda _: every, workload.mla_prefill, "1")
+        call = Call("B", every, lambda r: pairs(r, "0", n), lambda r: touched(r, "0", n), workload.mla_prefill, "1")
     return Phase(name, (call,), "B")
 
 
@@ -80,9 +81,8 @@ def answer_phase(workload: Workload) -> Phase:
         call = Call("B", steps, lambda r: pairs(r, "n", end), lambda r: pairs(r, "n", end), workload.mla_decode)
     else:
         every = Quantity("tokens recomputed", "T*n + T*(T + 1)/2")
-        call = Call(
-            "B", every, lambda r: pairs(r, "n", end, recomputed=True), lambda _: every, workload.mla_prefill, "T"
-        )
+        again = partial(pairs, p="n", n=end, recomputed=True)
+        call = Call("B", every, again, lambda r: retouched(r, "n", end), workload.mla_prefill, "T")
     return Phase("answer", (call,), "B*T")
 
 

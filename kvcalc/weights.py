@@ -35,7 +35,7 @@ def parameters(spec: ModelSpec) -> Node:
     outside = [
         (1, "embedding", embedding, SOURCE_EMBEDDING),
         (bool(spec.position_embeddings), "position embedding", "r*d", "learned positions: a row each"),
-        (2 * bool(spec.embedding_size) - other_head, "embedding projection", "d_w*d", "OPT word_embed_proj_dim"),
+        (bool(spec.embedding_size) * (2 - other_head), "embedding projection", "d_w*d", "OPT word_embed_proj_dim"),
         (other_head, "lm_head projection", "d*d_o", "RemBERT output_embedding_size"),
         (not spec.tie_word_embeddings, "lm_head", "V*d_o" if other_head else embedding, SOURCE_EMBEDDING),
         (spec.lm_head_bias, "lm_head bias", "V", SOURCE_EMBEDDING),

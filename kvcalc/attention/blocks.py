@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from kvcalc.attention.reach import Rules
+from kvcalc.attention.reach import FULL, Rules
 from kvcalc.attention.selection import COMPRESSED, TOP_COMPRESSED
 from kvcalc.tuples import NamedTuple
 
@@ -37,6 +37,7 @@ STRIDED = Rules(
         " where m = max(0, n - l + 1), a = m//sigma, r = m%sigma"
     ),
     touched="ceil_div(max(0, p + s - l + 1), sigma)",
+    retouched="sigma*a*(a + 1)/2 + r*(a + 1) where m = max(0, n - l + 1), a = m//sigma, r = m%sigma",
     receptive="",
     source=SOURCE_NSA,
     stored="ceil_div(e, sigma)",
@@ -49,6 +50,7 @@ OVERLAP = Rules(
     pairs="0",
     recomputed="0",
     touched="0",
+    retouched="0",
     receptive="",
     source=SOURCE_OVERLAP,
     stored="0",
@@ -59,7 +61,9 @@ OVERLAP = Rules(
 SOURCE_POOLS = (
     "Qwen4 QSA, GLM-5.3 index_kpool: whole pools are selected by one key each, the open one's tokens are read"
 )
-POOLED = COMPRESSED._replace(kept="n", touched="p + s", source=SOURCE_POOLS, stored="e", shared="max(0, t - (n - S))")
+POOLED = COMPRESSED._replace(
+    kept="n", touched="p + s", retouched=FULL.retouched, source=SOURCE_POOLS, stored="e", shared="max(0, t - (n - S))"
+)
 POOLS = TOP_COMPRESSED._replace(
     seen="m*min(k_s, n//m)",
     kept="n",
@@ -70,6 +74,7 @@ POOLS = TOP_COMPRESSED._replace(
         " where j = min(n, k_s*m - 1), i = n - j, a = j//m, r = j%m"
     ),
     touched="p + s",
+    retouched=FULL.retouched,
     source=SOURCE_POOLS,
     stored="e",
     shared="max(0, t - (n - S))",

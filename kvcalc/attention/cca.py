@@ -79,11 +79,13 @@ class Cca(NamedTuple):
         """Projections, convolutions with their biases, a temperature a head of K."""
         parts = (
             Weights("q", "d*n_h*d_h"),
-            Weights("k", "d*n_kv*d_h"),
-            Weights("v", "d*n_kv*d_h"),
+            Weights("k", "d*n_kv*d_h", writes=True),
+            Weights("v", "d*n_kv*d_h", writes=True),
             Weights("o", "n_h*d_h*d"),
             Weights("conv", f"(K_1 + 1)*{CHANNELS}"),
             Weights("grouped conv", f"(K_2*d_h + 1)*{CHANNELS}"),
             Weights("temperatures", "n_kv"),
         )
-        return (*parts, Weights("biases", f"{CHANNELS} + n_kv*d_h + d")) if self.bias else parts
+        if not self.bias:
+            return parts
+        return (*parts, Weights("q and o bias", "n_h*d_h + d"), Weights("k and v bias", "2*n_kv*d_h", writes=True))

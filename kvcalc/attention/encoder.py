@@ -18,6 +18,7 @@ ENCODER = Rules(
     pairs="n*n_enc",
     recomputed="n_enc*n*(n + 1)/2",
     touched="n_enc",
+    retouched="n*n_enc",
     receptive="",
     source=SOURCE,
     stored="0",

@@ -6,6 +6,7 @@ Each reach gives formulas, n counting the token being processed:
     pairs       F(n): (query, key) pairs of a causal prefill of n tokens, the sum of seen(1..n)
     recomputed  the sum of pairs(1..n): what n steps without a cache attend to
     touched     distinct keys that a call over s new tokens after p cached ones reads
+    retouched   the sum of touched(0, 1..n): what n steps without a cache read
     receptive   tokens one layer adds to the receptive field, '' where it is unbounded or blocked
     stored      what a new token adds to the cache, of the e elements that a token leaves
     shared      of t tokens kept, those that belong to a prefix of S tokens common to the batch
@@ -38,6 +39,7 @@ class Rules(NamedTuple):
     touched: str
     receptive: str
     source: str
+    retouched: str = "n*(n + 1)/2"
     stored: str = "e"
     shared: str = "max(0, t - (n - S))"
     both_ways: str = ""
@@ -243,8 +245,17 @@ def touched(reach: Reach, p: str, s: str) -> Quantity:
 
 def pairs(reach: Reach, p: str, n: str, *, recomputed: bool = False) -> Quantity:
     """F(n) - F(p): pairs of tokens p+1..n; `recomputed`: with each of those steps recomputing all before it."""
-    name = "pairs of all recomputed prefixes" if recomputed else "pairs"
-    formula = reach.rules.recomputed if recomputed else reach.rules.pairs
+    if recomputed:
+        return _between("pairs of all recomputed prefixes", reach.rules.recomputed, reach, p, n)
+    return _between("pairs", reach.rules.pairs, reach, p, n)
+
+
+def retouched(reach: Reach, p: str, n: str) -> Quantity:
+    """Keys that steps p+1..n read, each from the first token on."""
+    return _between("keys of all recomputed prefixes", reach.rules.retouched, reach, p, n)
+
+
+def _between(name: str, formula: str, reach: Reach, p: str, n: str) -> Quantity:
     upper = _at(f"{name} up to {n}", formula, reach, {"n": n})
     if p == "0":
         return upper._replace(name=name)

@@ -28,6 +28,7 @@ COMPRESSED = Rules(
         " where a = n//m, r = n%m"
     ),
     touched="(p + s)//m",
+    retouched="m*a*(a - 1)/2 + a*(r + 1) where a = n//m, r = n%m",
     receptive="",
     source=SOURCE_V4,
     stored="ceil_div(e, m)",
@@ -49,6 +50,7 @@ REMAINDER = Rules(
     pairs="0",
     recomputed="0",
     touched="0",
+    retouched="0",
     receptive="",
     source=SOURCE_V4,
     stored="0",
