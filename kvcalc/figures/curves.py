@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.comparison import CONTEXTS_DIFFER
+from kvcalc.comparison import CONTEXTS_DIFFER, EXPERTS
 from kvcalc.engines.ranks import sizes
 from kvcalc.errors import KvcalcError
 from kvcalc.figures.figure import MAX_POINTS, MAX_SERIES, Figure, Point, Series
@@ -54,7 +54,8 @@ def plot(
     if variants is None:
         variants = default_variants(specs[0]) if len(specs) == 1 and _asks_one(settings, x) else ()
     swept = [_swept(spec, specs, list(_ranged(spec, settings, x, least)), variants) for spec in specs]
-    notes = list(dict.fromkeys(note for one in swept for note in one.notes if note != CONTEXTS_DIFFER))
+    beside = {CONTEXTS_DIFFER, *(() if key in REALS else (EXPERTS,))}  # of what is not drawn
+    notes = list(dict.fromkeys(note for one in swept for note in one.notes if note not in beside))
     warnings = [warning for one in swept for warning in one.warnings]
     length = sum(one.length for one in swept)
     if length > MAX_POINTS:
@@ -76,8 +77,7 @@ def plot(
         series, zeros = _above_zero(series, axis.log)
         told += zeros
     if not any(one.points for one in series):
-        hint = "it needs --on: a machine" if key in REALS else "--y cache_bytes"
-        raise KvcalcError(f"--y {key}: these models and options have none", hint)
+        raise KvcalcError(f"--y {key}: these models and options have none", _needed(key))
     drawn = tuple(one for one in series if one.points)
     places = [point.x for one in drawn for point in one.points]
     if len(set(places)) == 1:
@@ -86,6 +86,13 @@ def plot(
         title, subtitle, x_axis(x, places), axis, drawn, tuple(bands), notes=(*notes, *told, *_under(drawn)),
         warnings=tuple(warnings),
     )  # fmt: skip
+
+
+def _needed(key: str) -> str:
+    """What would make it have numbers."""
+    if key in REALS:
+        return "it needs --on: a machine"
+    return "it needs --generate: an answer" if key.startswith(("answer_", "last_step_")) else "--y cache_bytes"
 
 
 def _usual(settings: Sequence[Setting], x: str) -> str:
@@ -202,8 +209,10 @@ def _above_zero(series: Sequence[Series], log: int) -> tuple[list[Series], list[
 
 def _under(series: Sequence[Series]) -> Iterator[str]:
     """Series that lie under another, having the same numbers."""
-    seen: dict[tuple[Point, ...], str] = {}
+    alike: dict[tuple[Point, ...], list[str]] = {}
     for one in series:
-        first = seen.setdefault(one.points, one.label)
-        if first != one.label:
-            yield f"{one.label} has the numbers of {first}, and lies on it"
+        alike.setdefault(one.points, []).append(one.label)
+    for first, *others in alike.values():
+        if others:
+            has, lies = ("have", "lie") if len(others) > 1 else ("has", "lies")
+            yield f"{'; '.join(others)} {has} the numbers of {first}, and {lies} on it"
