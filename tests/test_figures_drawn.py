@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from itertools import combinations
 
 import pytest
 
 import kvcalc
 from kvcalc.figures.figure import MAX_SERIES
 from kvcalc.report.chart import chart
-from kvcalc.report.theme import SHAPES
+from kvcalc.report.theme import DARK, LIGHT, SHAPES, Theme
 from kvcalc.roofline import least_times
 
 MACHINE = kvcalc.parse_machine("8xH100")
@@ -139,6 +141,47 @@ def test_what_marks_a_series_is_its_own() -> None:
     assert len(told) == 14  # a line alone tells too
 
 
+DEFICIENT = {  # Machado, Oliveira and Fernandes 2009, at severity 1, over linear RGB
+    "none": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protan": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deutan": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritan": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+
+
+def linear(color: str) -> list[float]:
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    return [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+
+
+def lab(rgb: list[float]) -> tuple[float, float, float]:
+    """CIELAB under D65."""
+    r, g, b = (min(max(part, 0), 1) for part in rgb)
+    across, deep = 0.4124 * r + 0.3576 * g + 0.1805 * b, 0.0193 * r + 0.1192 * g + 0.9505 * b
+    parts = (across / 0.95047, luminance([r, g, b]), deep / 1.08883)
+    x, y, z = (part ** (1 / 3) if part > 0.008856 else 7.787 * part + 16 / 116 for part in parts)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+def luminance(rgb: list[float]) -> float:
+    return 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]
+
+
+@pytest.mark.parametrize("theme, grounds", [(LIGHT, ("#ffffff", "#f6f8fa")), (DARK, ("#14171c", "#0d1117", "#161b22"))])
+def test_colours_stand_apart_for_every_eye(theme: Theme, grounds: tuple[str, ...]) -> None:
+    """Any two by 15 of CIELAB, and each from the grounds of plots, pages and their cards by 3 to 1 of contrast."""
+    for color in theme.colors:
+        for ground in grounds:
+            low, high = sorted(luminance(linear(one)) + 0.05 for one in (color, ground))
+            assert high / low > 3, (color, ground)
+    for kind, matrix in DEFICIENT.items():
+        seen = [
+            lab([sum(part * weight for part, weight in zip(linear(color), row, strict=True)) for row in matrix])
+            for color in theme.colors
+        ]
+        assert min(math.dist(one, other) for one, other in combinations(seen, 2)) > 15, kind
+
+
 def test_a_hostile_name_is_data() -> None:
     hostile = "</script><img src=x onerror=alert(1)>' + datum.x + '\x1b[31m"
     spec = chart(kvcalc.plot([models("gpt2")[0]._replace(name=hostile), *models("opt-125m")], kvcalc.parse_grid({})))
@@ -165,3 +208,9 @@ def test_a_hostile_name_is_data() -> None:
 def test_what_no_picture_shows_is_refused(options: dict[str, str], y: str | None, told: str) -> None:
     with pytest.raises(kvcalc.KvcalcError, match=told):
         kvcalc.plot(models("llama-3.1-8b"), kvcalc.parse_grid(options), y=y)
+
+
+def test_what_no_time_is_drawn_of_says_nothing_of_times() -> None:
+    specs, grid = models("qwen3-30b-a3b"), kvcalc.parse_grid({"on": "8xH100"})
+    told = [kvcalc.plot(specs, grid, y=y).notes for y in ("cache_bytes", "decode_least_seconds")]
+    assert [any("experts touched" in note for note in notes) for notes in told] == [False, True]

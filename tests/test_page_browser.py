@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import shlex
 import shutil
 import socket
@@ -11,7 +13,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer.main
 
+import kvcalc
+from kvcalc.cli.app import app
 from kvcalc.formula import APPLY
 from kvcalc.report.page.columns import WRITE
 from kvcalc.report.page.explained import count
@@ -19,7 +24,7 @@ from kvcalc.report.page.script import CALLS
 from kvcalc.report.units import duration
 from kvcalc.rows import REALS
 from kvcalc.workload import parse_tokens
-from screens import kvcalc
+from screens import kvcalc as run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +47,7 @@ PAGES = {  # hybrids, windows, latents, states, encoders, engines
     "machines": "qwen3-30b-a3b gemma-3-27b --on H100,8xH200 --weight-dtype fp8 --variants mqa",
 }
 SETTINGS = [("4100", "1"), ("32k", "64"), ("131,071", "7"), ("1m", "1"), ("10000000", "1000000000"), ("2049", "512")]
+ASKED = [(name, SETTINGS[at % 2 :: 2]) for at, name in enumerate(PAGES)]  # two dozen in all
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +73,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("pages")
     for name, line in PAGES.items():
-        assert kvcalc(f"report {line} -q -o {folder / name}.html") == (0, "", "")
+        assert run(f"report {line} -q -o {folder / name}.html") == (0, "", "")
     return {name: f"file://{folder / name}.html" for name in PAGES}
 
 
@@ -105,17 +111,19 @@ def table(browser: Any) -> list[dict[str, str]]:
     return [{key: text for key, text in row.items() if key} for row in found]
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_the_sliders_numbers_are_the_command_lines(browser: Any, pages: dict[str, str], name: str) -> None:
+@pytest.mark.parametrize("name, settings", ASKED, ids=PAGES)
+def test_the_sliders_numbers_are_the_command_lines(
+    browser: Any, pages: dict[str, str], capsys: pytest.CaptureFixture[str], name: str, settings: list[tuple[str, str]]
+) -> None:
     """Every number of the table at every setting, by the command that the page itself says is the same."""
     browser.get(pages[name])
-    for context, batch in SETTINGS:
+    for context, batch in settings:
         set_by_hand(browser, context, batch)
         command = shlex.split(browser.find_element("id", "command").text)
         assert command[0] == "kvcalc"
-        done = kvcalc("", *command[1:], "-q", "-f", "json")
-        assert done.code == 0, done.err
-        rows = json.loads(done.out)
+        line = [*command[1:], "-q", "-f", "json"]
+        typer.main.get_command(app).main(line, prog_name="kvcalc", standalone_mode=False)
+        rows = json.loads(capsys.readouterr().out)
         asked = (parse_tokens(context, ""), int(batch))
         assert {(row["context_tokens"], row["batch"]) for row in rows} == {asked}
         shown = table(browser)
@@ -218,8 +226,7 @@ def _listen(server: socket.socket, calls: list[bytes]) -> None:
         calls.append(caller.recv(100))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("width, scheme", [(375, "dark"), (1280, "light")])
 def test_it_fits_the_screen_and_can_be_read_on_it(
     browser: Any, pages: dict[str, str], tmp_path: Path, width: int, scheme: str
 ) -> None:
@@ -353,7 +360,7 @@ def test_the_formulas_numbers_follow_the_settings(browser: Any, pages: dict[str,
         ]);
         """
     )
-    told = kvcalc("explain gemma-3-27b --context 50000 --batch 3 -q -f json")
+    told = run("explain gemma-3-27b --context 50000 --batch 3 -q -f json")
     known = {(line["name"], str(line["result"])) for line in json.loads(told.out)}
     assert len(lines) > 100
     assert [line for line in lines if tuple(line) not in known] == []
@@ -393,18 +400,52 @@ def test_without_scripts_the_numbers_of_the_command_stand_there(browser: Any, pa
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
-def test_on_paper_everything_is_open_and_no_control_is_there(browser: Any, pages: dict[str, str]) -> None:
-    browser.get(pages["one"])
-    before = browser.execute_script("return document.querySelectorAll('details[open]').length")
+def test_on_paper_is_what_is_open_and_no_control(browser: Any, pages: dict[str, str]) -> None:
+    """A few pages; all formulas where that is asked for, and as before when it is no longer."""
+    browser.get(pages["engines"])
+    shown = "return [...document.querySelectorAll('details.quantity li')].filter((li) => li.checkVisibility()).length"
+    every = browser.find_element("id", "every")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
         assert not browser.find_element("id", "settings").is_displayed()
-        closed = browser.execute_script(
-            "const lists = [...document.querySelectorAll('details.quantity li')];"
-            "return lists.filter((line) => !line.checkVisibility()).length"
-        )
-        assert closed == 0
-        assert len(browser.execute_cdp_cmd("Page.printToPDF", {})["data"]) > 100_000
-        assert browser.execute_script("return document.querySelectorAll('details[open]').length") == before
+        assert not every.is_displayed()
+        few, short = browser.execute_script(shown), printed(browser)
+        browser.execute_script("arguments[0].click()", every)
+        assert browser.execute_script(shown) > 20 * few > 0
+        assert printed(browser) > 2 * short
+        assert 2 <= short <= 5
+        browser.execute_script("arguments[0].click()", every)
+        assert browser.execute_script(shown) == few
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def printed(browser: Any) -> int:
+    """How many pages it takes."""
+    data = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
+    return len(re.findall(rb"/Type\s*/Page\b", data))
+
+
+def test_the_roofline_has_the_points_of_the_plot(browser: Any, pages: dict[str, str]) -> None:
+    """Of every model and machine, at another context and batch than the page began with."""
+    browser.get(pages["machines"])
+    set_by_hand(browser, "5000", "24")
+    lines = browser.execute_script(
+        """
+        return DATA.roofline.lines.map((line) => [line.label, Object.entries(line.points).map(([phase, refs]) =>
+          [phase, ...refs.map((ref) => numberAt(ref, line.report, state.computed))])]);
+        """
+    )
+    shown = {(label, phase): (x, y) for label, points in lines for phase, x, y in points}
+    options = {"context": "5000", "batch": "24", "on": "H100,8xH200", "weight_dtype": "fp8"}
+    specs = [kvcalc.load(name) for name in ("qwen3-30b-a3b", "gemma-3-27b")]
+    figure = kvcalc.plot_roofline(specs, kvcalc.parse_grid(options), kvcalc.parse_variants("mqa"))
+    wanted = {(series.label, point.group): (point.x, point.y) for series, point in figure.points}
+    assert len(wanted) == 16
+    assert shown == {key: pytest.approx(place, rel=1e-12, abs=0) for key, place in wanted.items()}
+    assert len(browser.find_elements("css selector", "#roof .over")) == len(figure.roofs) == 4
+    assert len(browser.find_elements("css selector", "#roof .plot .point")) == 16
+    told = browser.find_element("css selector", "#roof .legend").text
+    assert all(label in told for label, _ in wanted)
+    assert "decode" in told
+    assert [line for line in browser.get_log("browser") if line["level"] != "INFO"] == []

@@ -108,21 +108,30 @@ def _points(run: Sequence[Report], bounds: Sequence[tuple[Bound, Bound]]) -> lis
 
 
 def _roofs(bounds: Sequence[Bound], series: Sequence[Series]) -> tuple[Roof, ...]:
-    """One for each dense peak that something runs at, from the lowest intensity drawn to the highest."""
-    used: dict[tuple[Machine, str], tuple[int, int]] = {}  # FLOPs and bytes a second
+    """The roofs over these, from the lowest intensity drawn to the highest."""
+    over = roofs_over(bounds)
+    reached = [point.x for one in series for point in one.points] + [rate / moved for _, rate, moved in over]
+    low, high = min(reached) / 2, max(reached) * 2
+    return tuple(
+        Roof(label, ((low, low * moved), (rate / moved, rate), (high, rate))) for label, rate, moved in over
+    )  # fmt: skip
+
+
+def roofs_over(bounds: Sequence[Bound]) -> list[tuple[str, int, int]]:
+    """One for each dense peak that something runs at: what it is called, FLOPs and bytes a second of all devices."""
+    used: dict[tuple[Machine, str], tuple[int, int]] = {}
     for bound in bounds:
         machine, peaks = bound.machine, dict(bound.machine.accelerator.peaks)
         bandwidth = machine.devices * machine.accelerator.bandwidth_bytes_per_second
         for piece in bound.pieces:
             if piece.flops:
                 used[machine, piece.peak] = (machine.devices * peaks[piece.peak], bandwidth)
-    reached = [point.x for one in series for point in one.points] + [rate / moved for rate, moved in used.values()]
-    low, high = min(reached) / 2, max(reached) * 2
     several = len({machine for machine, _ in used}) > 1
-    return tuple(
-        Roof(
+    return [
+        (
             f"{f'{machine.label} ' if several else ''}{peak} peak {decimal(rate)}FLOP/s, ridge {decimal(rate / moved)}",
-            ((low, low * moved), (rate / moved, rate), (high, rate)),
+            rate,
+            moved,
         )
         for (machine, peak), (rate, moved) in sorted(used.items(), key=lambda told: told[1])
-    )
+    ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LETTERS = "abcdefghijklmn"
 BANDS = "-=~#%@"
-COLORS = (32, 166, 36, 175, 0, 214, 74)  # of 256, near the colours of a chart; 0: as text is
+COLORS = (32, 166, 35, 169, 0, 178, 104)  # of 256, near the colours of a chart; 0: as text is
 
 
 def to_text(figure: Figure, width: int, height: int | None = None, *, color: bool = False, plain: bool = False) -> str:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kvcalc.tuples import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
-# Okabe and Ito, "Color Universal Design": blue, vermillion, bluish green, reddish purple, then black or white, orange
-# and sky blue; their yellow cannot be seen on white. On black, blue is lightened to be seen.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "", "#E69F00", "#56B4E9")
-DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2])
+DASHES = ([1, 0], [6, 3], [2, 3], [9, 3, 2, 3])  # of another number than the colours: the pairs come late again
 SHAPES = (
     *("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"),
     "M0,-1L0.29,-0.4L0.95,-0.31L0.48,0.15L0.59,0.81L0,0.5L-0.59,0.81L-0.48,0.15L-0.95,-0.31L-0.29,-0.4Z",  # star
@@ -26,22 +20,29 @@ SHAPES = (
 
 
 class Theme(NamedTuple):
-    """Colours of what is no data."""
+    """Colours of what is no data, and those of series."""
 
     background: str
     text: str
     faint: str
     grid: str
-    lightened: Mapping[str, str] = {}  # never mutated: a NamedTuple default
+    colors: tuple[str, ...]
 
     def color(self, at: int) -> str:
         """The colour of a series."""
-        color = COLORS[at % len(COLORS)] or self.text
-        return self.lightened.get(color, color)
+        return self.colors[at % len(self.colors)]
 
 
-LIGHT = Theme("#ffffff", "#1a1a1a", "#555555", "#e3e3e3")
-DARK = Theme("#14171c", "#f0f0f0", "#b4b4b4", "#33383f", {"#0072B2": "#4AA3E0"})
+# After Okabe and Ito's "Color Universal Design": blue, vermillion, green, rose, black or white, gold, violet or sky; by
+# steps until each stands out from its ground by 3 to 1 and from each other in every eye, as a test measures.
+LIGHT = Theme(
+    "#ffffff", "#1a1a1a", "#555555", "#e3e3e3",
+    ("#1f63c4", "#9a4000", "#0e8f50", "#c06088", "#1a1a1a", "#a08600", "#7e72b4"),
+)  # fmt: skip
+DARK = Theme(
+    "#14171c", "#f0f0f0", "#b4b4b4", "#33383f",
+    ("#3a8fe8", "#d55e20", "#24bd6a", "#c985a8", "#f0f0f0", "#ebc000", "#adccff"),
+)  # fmt: skip
 
 
 def config(theme: Theme) -> dict[str, Any]:

@@ -75,7 +75,7 @@ function roomOf(line) {
 
 // A colour and a dash, the same for a report in every figure: of neighbours either tells them apart.
 function style(report) {
-  return `s${report % 8} d${report % 3}`;
+  return `s${report % DATA.colors} d${report % DATA.dashes}`;
 }
 
 function keyed(key, at, length) {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.engines.settings import version_of
 from kvcalc.formula import parse
 from kvcalc.glossary import MEANINGS
 from kvcalc.report.comparison import cache_formula
 from kvcalc.report.page.mathml import mathml, symbol
 from kvcalc.report.page.reals import Reals
+from kvcalc.report.theme import LIGHT
 from kvcalc.report.units import bytes_binary, count, decimal, duration, ratio
 from kvcalc.rows import RATIOS, TEXTS
 from kvcalc.tuples import NamedTuple
@@ -85,39 +85,9 @@ WEIGHTS = (
 )
 
 
-def labels_of(reports: Sequence[Report]) -> list[str]:
-    """What tells each report from the others: its model, variant and engine, as far as these differ."""
-    models = {report.spec.name for report in reports}
-    variants = {report.variant for report in reports}
-    engines = {engine_label(report) for report in reports}
-    machines = {machine_label(report) for report in reports}
-    return [
-        ", ".join(
-            [
-                *([report.name if len(models) > 1 else report.variant] if len(models) > 1 or len(variants) > 1 else []),
-                *([engine_label(report)] if len(engines) > 1 else []),
-                *([machine_label(report)] if len(machines) > 1 else []),
-            ]
-        )
-        or report.name
-        for report in reports
-    ]
-
-
-def engine_label(report: Report) -> str:
-    """An engine and its version."""
-    workload = report.workload
-    return f"{workload.engine} {version_of(workload.engine, workload.engine_version)}".strip()
-
-
 def shared_out(workload: Workload) -> bool:
     """Whether several devices share the model."""
     return any(getattr(workload, size) > 1 for size in PARALLEL)
-
-
-def machine_label(report: Report) -> str:
-    """The machine of the least times."""
-    return report.workload.machine.label if report.workload.machine else ""
 
 
 def columns(reports: Sequence[Report]) -> list[Shown]:
@@ -163,7 +133,7 @@ def comparison(programs: Sequence[Program], rows: Sequence[Row], labels: Sequenc
         cells = [_cell(program, programs[0], row, column) for column in shown]
         formula = mathml(parse(cache_formula(program.report)).body, symbol)
         cells.insert(at, f"<td><math>{formula}</math></td><td>{escape(program.report.spec.attention)}</td>")
-        name = f'<span class="key k{which % 8}"></span>{escape(labels[which])}'
+        name = f'<span class="key k{which % len(LIGHT.colors)}"></span>{escape(labels[which])}'
         lines.append(f'<tr data-report="{which}"><th scope="row">{name}</th>{"".join(cells)}</tr>')
     return (
         '<div class="wide" role="region" aria-label="Table of the comparison" tabindex="0"><table id="table">'

@@ -86,6 +86,7 @@ function show() {
   fillWords();
   sortTable();
   drawLayers();
+  drawRoofline();
   if (drawnFor === state.b) charts.forEach((chart) => readAt(chart, stopOf(chart.stops, state.n)));
   else drawCharts();
   drawnFor = state.b;
@@ -106,20 +107,16 @@ function announceSoon() {
 
 addEventListener("toggle", (event) => fillNumbers(event.target), true); // it does not bubble
 
-// On paper everything is open.
-let opened = [];
-addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll("details:not([open])")];
-  for (const details of opened) details.open = true;
-  fillNumbers(document);
-});
-addEventListener("afterprint", () => {
-  for (const details of opened) details.open = false;
+// What is open is on paper too: every formula, or those that its reader opened.
+const first = new Set(document.querySelectorAll("details[open]"));
+document.getElementById("every").addEventListener("change", (event) => {
+  for (const details of document.querySelectorAll("details")) details.open = event.target.checked || first.has(details);
 });
 
 document.documentElement.classList.add("live");
 setUpTable();
 setUpCharts(powersBetween(STOPS.n));
+setUpRoofline();
 setUpControls();
 showControls();
 show();

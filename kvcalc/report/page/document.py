@@ -13,13 +13,17 @@ from hashlib import sha256
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.figures.words import labels as labels_of
 from kvcalc.places import NOT_COUNTED
-from kvcalc.report.page.columns import columns, comparison, labels_of
+from kvcalc.report.page.columns import columns, comparison
 from kvcalc.report.page.explained import explanations
 from kvcalc.report.page.headlines import headlines, mapped, number_of, room_of
 from kvcalc.report.page.layers import layer_map, picture
+from kvcalc.report.page.roofline import roofline
 from kvcalc.report.page.script import Program, functions
+from kvcalc.report.page.style import style
 from kvcalc.report.roofline import FOOTER
+from kvcalc.report.theme import DASHES, LIGHT
 from kvcalc.report.units import tokens
 
 if TYPE_CHECKING:
@@ -28,9 +32,12 @@ if TYPE_CHECKING:
     from kvcalc.analysis import Report
     from kvcalc.comparison import Comparison
     from kvcalc.quantity import Node
+    from kvcalc.rows import Row
 
 EXACT = '<label class="scripted exact"><input type="checkbox" id="exact"> every digit</label>'
-SCRIPTS = ("exact.js", "words.js", "state.js", "table.js", "chart.js", "layers.js", "controls.js")
+EVERY = '<label class="scripted exact"><input type="checkbox" id="every"> every formula open, on paper too</label>'
+DRAWN = '<div id="{}"><p class="nojs">What is drawn here needs scripts.</p></div>'
+SCRIPTS = ("exact.js", "words.js", "state.js", "table.js", "chart.js", "roofline.js", "layers.js", "controls.js")
 FIGURES = (  # the row's key, its title, and how it is written
     ("cache_bytes", "Cache", "bytes"),
     ("reserved_bytes", "Reserved on a device", "bytes"),
@@ -50,13 +57,16 @@ def page(comparison_: Comparison, title: str, command: Sequence[str], asked: Seq
 
     reports = comparison_.reports
     programs = [Program(report) for report in reports]
-    labels = labels_of(reports)
+    rows = comparison_.rows()
+    labels = labels_of(rows, ())
+    roofs = roofline(programs, labels)
     sections = (  # a name, a heading, what is in it, and what stands beside the heading
         ("headlines", "At a glance", headlines(programs), ""),
-        ("comparison", "Comparison", comparison(programs, comparison_.rows(), labels), EXACT),
-        ("figures", "Over the context", '<div id="charts"></div>', ""),
+        ("comparison", "Comparison", comparison(programs, rows, labels), EXACT),
+        ("figures", "Over the context", DRAWN.format("charts"), ""),
+        *((("roofline", "Roofline", DRAWN.format("roof"), ""),) if roofs else ()),
         ("layers", "Which layer stores what", _maps(programs), ""),
-        ("formulas", "Formulas, with the numbers put in", _formulas(programs, labels), ""),
+        ("formulas", "Formulas, with the numbers put in", _formulas(programs, labels), EVERY),
         ("sources", "Sources and conventions", _sources(comparison_, version), ""),
     )
     links = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _, _ in sections)
@@ -70,18 +80,17 @@ def page(comparison_: Comparison, title: str, command: Sequence[str], asked: Seq
             "</main>",
         )
     )
-    data = _data(programs, labels, asked)  # after all that asks programs for numbers
-    style, script = _file("page.css"), _scripts(programs)
-    policy = (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
-    )
+    data = _data(programs, rows, labels, roofs, asked)  # after all that asks programs for numbers
+    styled, script = style(), _scripts(programs)
+    ours = f"style-src {_hash(styled)}; script-src {_hash(script)}"
+    policy = f"default-src 'none'; {ours}; base-uri 'none'; form-action 'none'"
     written = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
         f'<meta name="generator" content="kvcalc {version}">\n'
-        f"<title>{escape(title)}: kvcalc</title>\n<style>{style}</style>\n</head>\n<body>\n{body}\n"
+        f"<title>{escape(title)}: kvcalc</title>\n<style>{styled}</style>\n</head>\n<body>\n{body}\n"
         f'<script type="application/json" id="data">{data}</script>\n<script>{script}</script>\n</body>\n</html>\n'
     )
     return written.encode("ascii", "xmlcharrefreplace").decode()  # the same in every encoding, and for the hashes
@@ -168,7 +177,13 @@ def _section(name: str, heading: str, inner: str, beside: str) -> str:
     return f'<section aria-labelledby="{name}">{head}{inner}</section>'
 
 
-def _data(programs: Sequence[Program], labels: Sequence[str], asked: Sequence[str]) -> str:
+def _data(
+    programs: Sequence[Program],
+    rows: Sequence[Row],
+    labels: Sequence[str],
+    roofs: dict[str, Any] | None,
+    asked: Sequence[str],
+) -> str:
     """What the script needs beside the functions. Whole numbers are texts: JSON's own would be doubles."""
     workload = programs[0].report.workload
     keys = [column.key for column in columns([program.report for program in programs])]
@@ -180,19 +195,22 @@ def _data(programs: Sequence[Program], labels: Sequence[str], asked: Sequence[st
         "command": list(asked),
         "labels": list(labels),
         "largest": str(max(program.report.spec.max_position_embeddings for program in programs)),
-        "figures": [_figure(programs, key, title, as_) for key, title, as_ in FIGURES if key in keys],
+        "colors": len(LIGHT.colors),
+        "dashes": len(DASHES),
+        "figures": [_figure(programs, rows, key, title, as_) for key, title, as_ in FIGURES if key in keys],
+        "roofline": roofs,
         "maps": [{"report": at, "kinds": picture(programs[at])} for at in mapped(programs)],
     }
     return json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _figure(programs: Sequence[Program], key: str, title: str, as_: str) -> dict[str, Any]:
+def _figure(programs: Sequence[Program], rows: Sequence[Row], key: str, title: str, as_: str) -> dict[str, Any]:
     """The lines of one figure; where two engines have the same one it is drawn once."""
     drawn: list[int] = []
     for at, program in enumerate(programs):
         if not any(_same_line(program.report, programs[other].report, key) for other in drawn):
             drawn.append(at)
-    labels = labels_of([programs[at].report for at in drawn])
+    labels = labels_of([rows[at] for at in drawn], ())
     lines = [
         {
             "report": at,

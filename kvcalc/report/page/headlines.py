@@ -6,8 +6,9 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from kvcalc.engines import engine_of
+from kvcalc.engines.settings import version_of
 from kvcalc.memory_budget import deal, fullest_budget
-from kvcalc.report.page.columns import WRITE, engine_label, machine_label
+from kvcalc.report.page.columns import WRITE
 from kvcalc.report.page.explained import slot
 from kvcalc.report.page.reals import Reals
 from kvcalc.report.page.script import Number
@@ -59,9 +60,11 @@ def headlines(programs: Sequence[Program]) -> str:
 
 def _beside(at: int, program: Program) -> Iterator[tuple[str, str]]:
     """What an engine reserves, and what a machine has and takes: what it is called, and its line."""
-    report, machine, engine = program.report, machine_label(program.report), engine_label(program.report)
+    report, workload = program.report, program.report.workload
+    machine = workload.machine.label if workload.machine else ""
+    engine = f"{workload.engine} {version_of(workload.engine, workload.engine_version)}".strip()
     reserved, room = program.key("reserved_bytes"), room_of(report)
-    if reserved is not None and engine_of(report.workload.engine).reserve:
+    if reserved is not None and engine_of(workload.engine).reserve:
         what = f"{engine} reserves on a device{f' of {machine}' if machine else ''}"
         yield what, _headline(at, reserved, what, "bytes")
     if room is not None:

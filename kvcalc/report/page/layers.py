@@ -9,6 +9,7 @@ from kvcalc.detail import feedforward_label, indices_label, of_a_layer
 from kvcalc.engines import engine_of
 from kvcalc.quantity import Quantity
 from kvcalc.report.page.explained import slot
+from kvcalc.report.theme import LIGHT
 from kvcalc.report.units import bytes_binary
 from kvcalc.storage import Bits
 from kvcalc.tuples import NamedTuple
@@ -100,7 +101,7 @@ def _cell(number: Number | None, as_: str) -> str:
 def _colours(found: list[Kind]) -> list[int]:
     """One for each kind of attention, whatever MLP follows it."""
     labels = list(dict.fromkeys(kind.label for kind in found))
-    return [labels.index(kind.label) % 8 for kind in found]
+    return [labels.index(kind.label) % len(LIGHT.colors) for kind in found]
 
 
 def picture(program: Program) -> list[dict[str, Any]]:
