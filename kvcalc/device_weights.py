@@ -82,7 +82,8 @@ def _bytes(stored: WeightFormat, weights: Iterable[tuple[str, Part]]) -> Node:
     parts = []
     for kind, found in kinds.items():
         bits, block = rate(stored, kind)
-        told = Quantity("", f"ceil_div({bits}*w, {block})", {"w": Total("weights", tuple(found))}, stored.source)
+        source = stored.experts.source if stored.experts and kind == "experts" else stored.source
+        told = Quantity("", f"ceil_div({bits}*w, {block})", {"w": Total("weights", tuple(found))}, source)
         parts.append(Part(1, f"bytes of {kind}", told))
     return Total("", tuple(parts))
 

@@ -185,6 +185,7 @@ MEANINGS = {
     "block_size": "tokens of a block",
     "page_size": "tokens of a page",
     "in_flight": "max_in_flight_tokens, of steps that run or are scheduled",
+    "w_e": "weights of routed experts",
     "batched": "max_num_batched_tokens, of one step",
     "n_ubatch": "tokens of one step",
     "filled": "bytes of a block that layers use",

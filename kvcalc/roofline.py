@@ -305,7 +305,8 @@ def _bits(spec: ModelSpec, workload: Workload) -> dict[str, int]:
 
     def weights(*kinds: str) -> int:
         inside = stored.kinds == EVERYTHING or set(kinds) & set(stored.kinds)
-        return stored.element_bits if inside else UNQUANTIZED_BITS
+        bits = stored.element_bits if inside else UNQUANTIZED_BITS
+        return min(bits, stored.experts.element_bits) if stored.experts and "experts" in kinds else bits
 
     core = min(cached, default=UNQUANTIZED_BITS)
     held_in = (weights("attention"), weights("mlp", "experts", "shared experts"), weights("lm_head"))

@@ -96,17 +96,16 @@ def _is_sum(formula: str) -> bool:
 
 
 def weight_format(spec: ModelSpec, workload: Workload) -> WeightFormat:
-    """How the weights are stored: as asked, else as the config says, else bf16."""
+    """How the weights are stored: as asked, else as the config says, else bf16. Its own format is as it has it."""
     name, own = weight_dtype(spec, workload), spec.quantization
-    if own and own.stored and name == own.format:
+    if own is None or name != own.format:
+        return format_of(name)
+    if own.stored:
         return _of_a_file(own)
     stored = format_of(name)
-    if workload.weight_dtype or own is None:
-        return stored
-    kinds = tuple(kind for kind in stored.kinds if kind not in own.kept)
-    if stored.kinds != EVERYTHING and not kinds:  # it leaves all that it could hold
-        return stored._replace(block=1, bits=stored.rest_bits, element_bits=stored.rest_bits, kinds=EVERYTHING)
-    return stored._replace(kinds=kinds)
+    left = {*own.kept, *(("experts",) if own.experts else ())}
+    experts = format_of(own.experts) if own.experts else None
+    return stored._replace(kinds=tuple(kind for kind in stored.kinds if kind not in left), experts=experts)
 
 
 def _of_a_file(own: Quantization) -> WeightFormat:
@@ -139,12 +138,23 @@ def weight_bytes(spec: ModelSpec, workload: Workload) -> Node:
     if stored.kinds == EVERYTHING:
         return Quantity("", f"ceil_div({stored.bits}*parameters, 8)", {}, stored.source)
     inside = Total("weights in blocks", tuple(one.part for one in held(spec) if one.kind in stored.kinds))
-    formula = f"ceil_div({stored.bits}*w, {8 * stored.block}) + ceil_div({stored.rest_bits}*(parameters - w), 8)"
-    return Quantity("", formula, {"w": inside}, stored.source)
+    formula = f"ceil_div({stored.bits}*w, {8 * stored.block})"
+    if stored.experts is None:
+        return Quantity(
+            "", f"{formula} + ceil_div({stored.rest_bits}*(parameters - w), 8)", {"w": inside}, stored.source
+        )
+    routed = Total("routed experts", tuple(one.part for one in held(spec) if one.kind == "experts"))
+    apart = stored.experts
+    formula += (
+        f" + ceil_div({apart.bits}*w_e, {8 * apart.block}) + ceil_div({stored.rest_bits}*(parameters - w - w_e), 8)"
+    )
+    return Quantity("", formula, {"w": inside, "w_e": routed}, f"{stored.source}; experts: {apart.source}")
 
 
 def rate(stored: WeightFormat, kind: str) -> tuple[int, int]:
     """Bytes of a weight of one kind as a fraction, above and below: 16 and 8 of bf16; of a file's as `bytes_of`."""
+    if stored.experts and kind == "experts":
+        return rate(stored.experts, kind)
     if stored.stored:
         alike = [one for one in stored.stored if one.kind == kind] or list(stored.stored)
         return sum(one.bytes for one in alike), max(1, sum(one.weights for one in alike))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LINEAR = ("attention", "mlp", "experts", "shared experts")
 OF_GGUF = (*LINEAR, "embedding", "lm_head")
-EVERYTHING = ()
+EVERYTHING = ("everything",)
 SOURCE_FP8 = "DeepSeek-V3 (arXiv:2412.19437) sec. 3.3: blocks of 128 x 128, and weight_scale_inv in fp32 for each"
 SOURCE_TENSOR = "a scale for each matrix or row, which is not counted"
 SOURCE_MX = "OCP Microscaling formats (MX) v1.0, table 1: blocks of 32 and an 8-bit scale"
@@ -43,10 +43,11 @@ class Stored(NamedTuple):
 
 
 class WeightFormat(NamedTuple):
-    """`bits` for every `block` weights of the `kinds` it holds, () being all; `rest_bits` for each other weight.
+    """`bits` for every `block` weights of the `kinds` it holds; `rest_bits` for each other weight.
 
-    `element_bits` is what one element is computed with at the least, for the peak of an accelerator. Where `stored`
-    says what the tensors of a file hold, that is counted, and neither `bits` nor `rest_bits`.
+    `element_bits` is what one element is computed with at the least, for the peak of an accelerator. Routed experts are
+    of another format where `experts` says so. Where `stored` says what the tensors of a file hold, that is counted, and
+    neither `bits` nor `rest_bits`.
     """
 
     name: str
@@ -57,14 +58,16 @@ class WeightFormat(NamedTuple):
     rest_bits: int = 16
     source: str = ""
     stored: tuple[Stored, ...] = ()
+    experts: WeightFormat | None = None
 
 
 class Quantization(NamedTuple):
     """How a checkpoint stores its weights, by its own config, or tensor by tensor.
 
     `format` is a name of --weight-dtype, '' where it is not understood; `kept` are kinds that it leaves as they are;
-    `method` is the config's word for it, `note` what is to be said of it. `stored` is what the tensors of a file say,
-    which is then counted instead of a format, and `parameters` how many parameters of the model they hold.
+    `experts` is the format of routed experts, '' where it is no other; `method` is the config's word for it, `note`
+    what is to be said of it. `stored` is what the tensors of a file say, which is then counted instead of a format, and
+    `parameters` how many parameters of the model they hold.
     """
 
     format: str = ""
@@ -73,6 +76,7 @@ class Quantization(NamedTuple):
     note: str = ""
     stored: tuple[Stored, ...] = ()
     parameters: int = 0
+    experts: str = ""
 
 
 GGUF_BLOCKS = {  # weights of a block, its bytes, bits of an element; mxfp4 and nvfp4 of ggml take what FORMATS says

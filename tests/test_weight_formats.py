@@ -158,6 +158,11 @@ QUANTIZED: dict[str, tuple[Any, str, tuple[str, ...], str]] = {
         },
         *("int4_g128", ("mlp",), "'re:(a+)+$': not understood"),
     ),
+    "no method, but ModelOpt's word": ({"quant_algo": "FP8", "ignore": ["lm_head"]}, "fp8_tensor", (), ""),
+    "globs of nothing known": (
+        {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["*.zzz.*", "mtp.*", "model.layers.4*"]},
+        *("nvfp4", (), "leaves '*.zzz.*': not understood"),
+    ),
     "another method": ({"quant_method": "aqlm"}, "", (), "quant_method aqlm"),
     "a hostile method": ({"quant_method": "=cmd|\x1b[31m"}, "", (), "quant_method unnamed"),
     "other blocks": ({"quant_method": "fp8", "weight_block_size": [64, 1]}, "", (), "weight_block_size"),
@@ -205,6 +210,7 @@ EXPERTS = {
 
 
 def test_a_layer_without_experts_leaves_none() -> None:
+    """As Kimi-K2.6-NVFP4 does: layer 0, which has none, and of the others attention."""
     left = ["model.layers.0*", *(f"model.layers.{at}.self_attn*" for at in range(4))]
     config = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": left}
     found = from_config({**EXPERTS, "quantization_config": config}).quantization
@@ -214,9 +220,12 @@ def test_a_layer_without_experts_leaves_none() -> None:
 
 def test_experts_in_another_format_are_told() -> None:
     config = {"quant_method": "fp8", "weight_block_size": [128, 128]}
-    found = from_config({**EXPERTS, "quantization_config": config, "expert_dtype": "fp4"}).quantization
-    assert found is not None
-    assert "experts in fp4 are not followed" in found.note
+    for word, experts, note in (("fp4", "mxfp4", ""), ("fp6", "", "experts in fp6 are not followed"), ("fp8", "", "")):
+        found = from_config({**EXPERTS, "quantization_config": config, "expert_dtype": word}).quantization
+        assert found is not None
+        assert found.experts == experts
+        assert note in found.note
+        assert bool(note) == bool(found.note)
 
 
 @pytest.mark.parametrize(
@@ -228,3 +237,37 @@ def test_experts_in_another_format_are_told() -> None:
 )
 def test_gpt_oss_is_as_large_as_its_published_file(name: str, size: int) -> None:
     assert value(kvcalc.load(name), "weight_bytes", Workload(1)) == size
+
+
+def test_experts_of_another_format() -> None:
+    """DeepSeek-V4's expert_dtype: fp4, in blocks of 32 with a scale of 8 bits; by hand, and on devices."""
+    spec = kvcalc.load("deepseek-v4-flash")
+    experts, parameters = 43 * 256 * 3 * 4096 * 2048, value(spec, "parameters", Workload(1))
+    linear = sum(one.evaluate() for one in held(spec) if one.kind in ("attention", "shared experts"))
+    found = value(spec, "weight_bytes", Workload(1))
+    assert found == -(-131104 * linear // 131072) + experts * 17 // 32 + 2 * (parameters - linear - experts)
+    report = kvcalc.analyze(spec, Workload(1, engine="vllm", tensor_parallel=8, expert_parallel=8))
+    total = report.value("weight_bytes_total")
+    assert total is not None
+    assert found <= total <= found * 1.2
+    assert value(spec, "weight_bytes", Workload(1, weight_dtype="bf16")) == 2 * parameters
+    for told in ("kept: [experts], experts: mxfp4", "experts: zzz"):
+        text = kvcalc.to_yaml([kvcalc.load("mixtral-8x7b-v0.1")]) + f"quantization: {{format: fp8_b128, {told}}}\n"
+        with pytest.raises(kvcalc.ConfigError, match="experts"):
+            read_native(parse_documents("mine", text)[0])
+
+
+def test_what_a_config_says_is_what_its_own_format_means() -> None:
+    """So that a row, which names the format alone, can be asked again."""
+    spec = kvcalc.load("gpt-oss-20b")
+    assert value(spec, "weight_bytes", Workload(1, weight_dtype="mxfp4")) == value(spec, "weight_bytes", Workload(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    {"kimi-k2": 8.0, "kimi-k2.5": 4.6, "deepseek-r1": 8.0, "minimax-m2.5": 8.0, "deepseek-v4-flash": 4.4}.items(),
+)
+def test_published_models_are_in_the_format_that_their_config_names(name: str, bits: float) -> None:
+    spec = kvcalc.load(name)
+    found = 8 * value(spec, "weight_bytes", Workload(1)) / value(spec, "parameters", Workload(1))
+    assert round(found, 1) == bits

@@ -76,20 +76,28 @@ def _rope(document: Document, file: RopeFile) -> Rope:
 
 
 def _quantization(document: Document, file: QuantizationFile) -> Quantization:
-    from kvcalc.weight_formats import Quantization, Stored, parse_weight_dtype
+    from kvcalc.weight_formats import EVERYTHING, Quantization, Stored, format_of, parse_weight_dtype
 
-    name = file.format or ""  # of a file, whatever it calls its mixture
-    if file.format is not None and not file.stored:
+    names = {"format": file.format or "", "experts": file.experts or ""}
+    for field, text in names.items():
+        if not text or (field == "format" and file.stored):  # of a file, whatever it calls its mixture
+            continue
         try:
-            name = parse_weight_dtype(file.format, "format")
+            names[field] = parse_weight_dtype(text, field)
+            if field == "experts":
+                format_of(names[field])
         except KvcalcError as error:
-            raise document.error(("quantization", "format"), error.message, error.hint) from None
+            raise document.error(("quantization", field), error.message, error.hint) from None
+    name, experts = names["format"], names["experts"]
     stored = tuple(Stored(**one.model_dump()) for one in file.stored)
     if bool(stored) != bool(file.parameters) or (stored and not name):
         raise document.error(
             ("quantization",), "stored, parameters and format stand together", "what the tensors of a file hold"
         )
-    return Quantization(name, tuple(file.kept), file.method or "", file.note or "", stored, file.parameters)
+    if experts and (not name or stored or "experts" in file.kept or format_of(name).kinds == EVERYTHING):
+        message = "experts: another format stands beside one of linear layers that does not keep experts"
+        raise document.error(("quantization", "experts"), message, "format: fp8_b128")
+    return Quantization(name, tuple(file.kept), file.method or "", file.note or "", stored, file.parameters, experts)
 
 
 def _encoder(document: Document, file: EncoderStackFile) -> EncoderSpec:

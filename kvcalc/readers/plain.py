@@ -75,7 +75,7 @@ def to_plain(spec: ModelSpec) -> dict[str, Any]:
         scaling = spec.rope.scaling
         plain["rope"] = {**spec.rope._asdict(), "scaling": scaling._asdict() if scaling else None}
     if spec.quantization:
-        late = ("stored", "parameters")
+        late = ("stored", "parameters", "experts")
         plain["quantization"] = {
             key: told for key, told in spec.quantization._asdict().items() if told or key not in late
         }

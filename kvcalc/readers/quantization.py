@@ -7,19 +7,34 @@ part is counted as left whole, so that weights are never counted too small.
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
-from typing import Any
+from fnmatch import translate
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
-from kvcalc.tuples import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SKIPS = ("modules_to_not_convert", "ignored_layers", "ignore", "exclude_modules", "llm_int8_skip_modules")
-MODULES = {  # of one layer, by what kvcalc calls them; all of a kind are left, or the kind is left in part
-    "attention": ("self_attn.q_proj", "self_attn.o_proj", "self_attn.kv_b_proj"),
-    "mlp": ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
-    "experts": ("mlp.experts.0.gate_proj", "mlp.experts.0.up_proj", "mlp.experts.0.down_proj"),
-    "shared experts": ("mlp.shared_experts.gate_proj", "mlp.shared_experts.up_proj", "mlp.shared_experts.down_proj"),
+MODULES = {  # of one layer, by what kvcalc calls them, as checkpoints spell them: in one of these ways
+    "attention": (
+        ("self_attn.q_proj", "self_attn.o_proj", "self_attn.kv_b_proj"),
+        ("linear_attn.in_proj_qkv", "linear_attn.out_proj"),
+        ("attn.q_proj", "attn.o_proj"),
+    ),
+    "mlp": (("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"), ("ffn.gate_proj", "ffn.down_proj")),
+    "experts": (
+        ("mlp.experts.0.gate_proj", "mlp.experts.0.up_proj", "mlp.experts.0.down_proj"),
+        ("ffn.experts.0.gate_proj", "ffn.experts.0.down_proj"),
+        ("block_sparse_moe.experts.0.w1", "block_sparse_moe.experts.0.w2"),
+    ),
+    "shared experts": (
+        ("mlp.shared_experts.gate_proj", "mlp.shared_experts.up_proj", "mlp.shared_experts.down_proj"),
+        ("mlp.shared_expert.gate_proj", "mlp.shared_expert.up_proj", "mlp.shared_expert.down_proj"),
+        ("ffn.shared_experts.gate_proj", "ffn.shared_experts.down_proj"),
+    ),
 }
+EXPERT_FORMATS = {"fp4": "mxfp4", "NVFP4": "nvfp4"}  # formats of routed experts alone, by their word for it
 LEFT_ANYWAY = (
     "self_attn",
     "mlp.gate",
@@ -29,7 +44,7 @@ LEFT_ANYWAY = (
     "block_sparse_moe.gate",
 )
 ELSEWHERE = re.compile(
-    r"vision|visual|audio|tower|projector|connector|mtp|eh_proj|embed|lm_head|norm|gate$|router|weights_proj"
+    r"vision|visual|audio|tower|projector|connector|mtp|eh_proj|embed|lm_head|^head$|norm|gate$|router|weights_proj|bias"
 )
 ROOTS = ("model.layers.", "model.language_model.layers.", "language_model.model.layers.")
 MAX_CHOICES = 64
@@ -47,20 +62,24 @@ def quantization_of(config: dict[str, Any], native: dict[str, Any]) -> dict[str,
         return None
     if not isinstance(given, dict):
         return {"note": "quantization_config is not a mapping: weights are counted in bf16"}
-    method = _shown(given.get("quant_method") or ("bitsandbytes" if "load_in_4bit" in given else None))
+    implied = "bitsandbytes" if "load_in_4bit" in given else "modelopt" if "quant_algo" in given else None
+    method = _shown(given.get("quant_method") or implied)
     try:
         name = _format(method, given)
     except _NotUnderstoodError as reason:
         return {"method": method, "note": f"quantization_config is not understood ({reason}): weights are in bf16"}
     kept, note = _kept(given, native)
     notes = [note] if note else []
-    if apart := config.get("expert_dtype") or given.get("moe_quant_algo"):  # of DeepSeek-V4
+    apart = given.get("moe_quant_algo") or config.get("expert_dtype")  # of DeepSeek-V4
+    experts = EXPERT_FORMATS.get(_shown(apart), "") if apart else ""
+    if apart and not experts and apart != "fp8":
         notes.append(f"experts in {_shown(apart)} are not followed: counted in {name}")
     if given.get("kv_cache_scheme"):
         notes.append("kv_cache_scheme is not followed: --dtype says what the cache is")
-    note = "; ".join(notes)
     told: dict[str, Any] = {"method": method, "format": name}
-    return {**told, **({"kept": kept} if kept else {}), **({"note": note[:400]} if note else {})}
+    told |= {"kept": kept} if kept else {}
+    told |= {"experts": experts} if experts and "experts" not in kept else {}
+    return {**told, **({"note": "; ".join(notes)[:400]} if notes else {})}
 
 
 def _shown(word: Any) -> str:  # whatever a file says
@@ -71,7 +90,7 @@ def _format(method: str, given: dict[str, Any]) -> str:
     """The name of its format, as --weight-dtype has it."""
     if method in ("fp8", "fbgemm_fp8"):
         return _fp8(given.get("weight_block_size"))
-    if method in ("gptq", "awq"):
+    if method in ("gptq", "awq", "auto-round"):
         group = given.get("group_size", given.get("q_group_size"))
         return _groups(given.get("bits", given.get("w_bit")), group, zero=True)
     if method == "mxfp4":
@@ -132,35 +151,65 @@ def _kept(given: dict[str, Any], native: dict[str, Any]) -> tuple[list[str], str
     written = [one for key in SKIPS for one in (given.get(key) or ()) if isinstance(given.get(key), list)]
     patterns = [one for one in written if isinstance(one, str)]
     plain = {one for one in patterns if not one.startswith("re:") and "*" not in one}
-    globs = [glob for one in patterns if one not in plain for glob in _globs(one)]
-    strange = [one for one in patterns if one.startswith("re:") and not _globs(one)]
+    globs = {one: _globs(one) for one in patterns if one not in plain}
+    every = re.compile("|".join(f"(?:{translate(glob)})" for found in globs.values() for glob in found) or r"(?!)")
+    layers = list(_layers(native))
     kept, partly = [], []
-    mlps = _mlps(native)
-    for kind, modules in MODULES.items():
-        wanted = "moe" if "experts" in kind else "dense"
-        layers = [at for at, mlp in enumerate(mlps) if kind == "attention" or mlp == wanted]
-        names = [f"{at}.{module}" for at in layers for module in modules]
-        covered = sum(_covers(plain, globs, name) for name in names)
-        if covered:
+    for kind, spellings in MODULES.items():
+        shares = [
+            max(
+                sum(_covers(plain, every, f"{at}.{module}") for module in modules) / len(modules)
+                for modules in spellings
+            )
+            for at, layer in enumerate(layers)
+            if _has(layer, kind)
+        ]
+        if any(shares):
             kept.append(kind)
-        if 0 < covered < len(names):
+        if any(shares) and not all(share == 1 for share in shares):
             partly.append(kind)
-    strange += [one for one in plain if not _known(one)]
+    strange = [one for one in plain if not _known(one)]
+    strange += [
+        one for one, found in globs.items() if not found or not any(_matches(glob, len(layers)) for glob in found)
+    ]
     told = [f"leaves part of {kind}: counted as left whole" for kind in partly]
     if strange:
         more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
-        told.append(f"leaves {ascii(strange[0])[:60]}{more}: not understood, counted as if it did not")
+        told.append(f"leaves {ascii(sorted(strange)[0])[:60]}{more}: not understood, counted as if it did not")
     return kept, f"quantization_config {'; '.join(told)}" if told else ""
 
 
-def _mlps(native: dict[str, Any]) -> list[str]:
-    """The kind of each layer's MLP, '' where it has none."""
-    of_kind = {kind: layer.get("mlp", native.get("mlp")) for kind, layer in native.get("layers", {"": {}}).items()}
-    written = native.get("layer_types") or native.get("layer_pattern") or [""]
-    runs = [(name, int(times or 1)) for name, _, times in (entry.partition(" x") for entry in written)]
-    order = [name for name, times in runs for _ in range(times)]
-    mlps = [of_kind[order[at % len(order)]] for at in range(native["num_hidden_layers"])]
-    return [mlp["kind"] if mlp else "" for mlp in mlps]
+def _layers(native: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every layer of a native document that a reader has made."""
+    kinds: list[str] = []
+    for run in native.get("layer_types") or native.get("layer_pattern") or ():
+        name, _, times = run.partition(" x")
+        kinds += [name] * int(times or 1)
+    for at in range(native["num_hidden_layers"]):
+        own = native["layers"][kinds[at % len(kinds)]] if kinds else {}
+        yield {**native, **own}
+
+
+def _has(layer: dict[str, Any], kind: str) -> bool:
+    """Whether a layer has weights of a kind."""
+    mlp = layer.get("mlp") or {}
+    return {
+        "attention": True,
+        "mlp": mlp.get("kind") == "dense",
+        "experts": mlp.get("kind") == "moe",
+        "shared experts": bool(mlp.get("shared_intermediate_size")),
+    }[kind]
+
+
+def _matches(glob: str, layers: int) -> bool:
+    """Whether a glob is of a module that is counted by kind, that no format holds anyway, or of a later layer."""
+    number = re.search(r"layers\.(\d+)", glob)
+    if ELSEWHERE.search(glob) or (number and int(number[1]) >= layers):
+        return True
+    at = number[1] if number else "0"
+    one = re.compile(translate(glob))
+    known = [module for spellings in MODULES.values() for modules in spellings for module in modules]
+    return any(_covers(set(), one, f"{at}.{module}") for module in (*known, *LEFT_ANYWAY))
 
 
 def _globs(pattern: str) -> list[str]:
@@ -180,31 +229,19 @@ def _globs(pattern: str) -> list[str]:
     return found
 
 
-class _Name(NamedTuple):
-    """A module's full name and the names of all that hold it."""
-
-    full: str
-
-    def around(self) -> list[str]:
-        steps = self.full.split(".")
-        return [".".join(steps[:at]) for at in range(1, len(steps) + 1)]
-
-
-def _covers(plain: set[str], globs: list[str], module: str) -> bool:
+def _covers(plain: set[str], globs: re.Pattern[str], module: str) -> bool:
     """Whether a pattern names this module or one around it, whatever stands before the layers."""
-    for root in ROOTS:
-        around = _Name(root + module).around()
-        if any(name in plain for name in around):
-            return True
-        if any(fnmatchcase(name, glob) for glob in globs for name in around):
-            return True
-    last = {step for step in module.split(".") if not step.isdigit()}
+    steps = module.split(".")
+    around = [".".join(steps[:at]) for at in range(1, len(steps) + 1)]
+    if any(root + name in plain or globs.match(root + name) for root in ROOTS for name in around):
+        return True
+    last = {step for step in steps if not step.isdigit()}
     return bool(last & plain)  # a bare word, as transformers looks for it
 
 
 def _known(name: str) -> bool:
     """Whether a plain name is of a module that is counted by kind, or of one that no format holds anyway."""
     tail = re.sub(r".*layers\.\d+\.?", "", name)
-    known = [module for modules in MODULES.values() for module in modules]
+    known = [module for spellings in MODULES.values() for modules in spellings for module in modules]
     inside = any(module == tail or module.startswith(f"{tail}.") or tail in module.split(".") for module in known)
     return not tail or inside or bool(ELSEWHERE.search(name)) or any(tail.startswith(one) for one in LEFT_ANYWAY)

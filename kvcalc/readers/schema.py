@@ -179,6 +179,7 @@ class QuantizationFile(Strict):
     parameters: Annotated[int, Field(ge=0, le=10**18)] = Field(
         0, description="the model's parameters that these tensors hold; with `stored` alone"
     )
+    experts: str | None = Field(None, pattern=NAME, description="a format that routed experts alone have: mxfp4")
 
 
 class ModelFile(StackFile):
