@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import started
 from kvcalc.cli.app import run as run_command_line
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 BAD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bad")
 MEMORY = 1 << 30
-LIMIT = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY}))"  # Linux alone heeds it
-LIMITED = f"{LIMIT if sys.platform == 'linux' else ''}\nfrom kvcalc.cli.start import main; main()"
 UNTOUCHED = "as it was\n"
 NATIVE = """name: bad
 vocab_size: 100
@@ -49,9 +47,8 @@ class Result(NamedTuple):
 
 def kvcalc(*arguments: str, stdin: bytes = b"", timeout: float = 20) -> Result:
     """Run the real command line in a process of its own, with little memory."""
-    command = [sys.executable, "-c", LIMITED, *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout, check=False)
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    code, out, err = started.run(*arguments, stdin=stdin, timeout=timeout, memory=MEMORY)
+    return Result(code, out.decode(), err.decode())
 
 
 def quickly(*arguments: str) -> Result:

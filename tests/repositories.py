@@ -6,8 +6,9 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+import started
 from refusals import Result
-from screens import KVCALC, NATIVE, environment
+from screens import NATIVE, environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,12 +43,6 @@ def repository(folder: Path) -> Path:
 
 def diff(folder: Path, *arguments: str, **changes: str) -> Result:
     """Run `kvcalc diff` in a folder."""
-    done = subprocess.run(
-        [*KVCALC, "diff", *arguments],
-        cwd=folder,
-        env=environment(**{**ALONE, "GITHUB_STEP_SUMMARY": "", **changes}),
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    alone = environment(**{**ALONE, "GITHUB_STEP_SUMMARY": "", **changes})
+    code, out, err = started.run("diff", *arguments, folder=folder, environment=alone)
+    return Result(code, out.decode(), err.decode())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import started
 from refusals import Result
 
 if TYPE_CHECKING:
@@ -77,16 +78,9 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def kvcalc(line: str, *more: str, stdin: str = "", **changes: str) -> Result:
-    """Run the command line into pipes."""
-    done = subprocess.run(
-        [*KVCALC, *line.split(), *more],
-        input=stdin.encode(),
-        capture_output=True,
-        env=environment(**changes),
-        check=False,
-        timeout=60,
-    )
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    """Run the command line into files."""
+    code, out, err = started.run(*line.split(), *more, stdin=stdin.encode(), environment=environment(**changes))
+    return Result(code, out.decode(), err.decode())
 
 
 @cache

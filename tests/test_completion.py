@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import kvcalc
+import started
 from kvcalc.cli.completion import list_of
 from screens import KVCALC, environment
 
@@ -49,9 +50,9 @@ CASES = {
 def completed(line: str) -> list[str]:
     """What typer tells a shell."""
     asked = {"_KVCALC_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
-    done = subprocess.run(KVCALC, env=environment(**asked), capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    return done.stdout.split()
+    code, out, err = started.run(environment=environment(**asked))
+    assert (code, err) == (0, b"")
+    return out.decode().split()
 
 
 @pytest.mark.parametrize(("line", "words"), CASES.items(), ids=CASES)
