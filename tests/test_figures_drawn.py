@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from kvcalc.figures.figure import MAX_SERIES
 from kvcalc.report.chart import chart
 from kvcalc.report.theme import DARK, LIGHT, SHAPES, Theme
 from kvcalc.roofline import least_times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MACHINE = kvcalc.parse_machine("8xH100")
 
@@ -208,6 +212,17 @@ def test_a_hostile_name_is_data() -> None:
 def test_what_no_picture_shows_is_refused(options: dict[str, str], y: str | None, told: str) -> None:
     with pytest.raises(kvcalc.KvcalcError, match=told):
         kvcalc.plot(models("llama-3.1-8b"), kvcalc.parse_grid(options), y=y)
+
+
+@pytest.mark.parametrize("draw", [kvcalc.plot, kvcalc.plot_roofline])
+def test_models_of_one_name_are_told_apart(draw: Callable[..., kvcalc.Figure]) -> None:
+    """Files that people name alike, in plots and rooflines."""
+    specs = [spec._replace(name="mine") for spec in models("gpt2", "opt-125m", "bloom")]
+    assert [series.label for series in draw(specs, kvcalc.parse_grid({"on": "H100", "context": "64"})).series] == [
+        "mine",
+        "mine (2)",
+        "mine (3)",
+    ]
 
 
 def test_what_no_time_is_drawn_of_says_nothing_of_times() -> None:

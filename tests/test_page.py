@@ -172,6 +172,17 @@ def test_what_a_machine_leaves_for_the_cache_is_what_fit_says(engine: str) -> No
     assert [int(pool) for pool in shown] == [*pools]
 
 
+@pytest.mark.parametrize("options", ["--on H100,H200", "--on 4xH100,4xH200 --engine sglang"])
+def test_every_machine_has_its_room_in_one_figure(options: str) -> None:
+    """That of the cache on one device, else of what a device reserves."""
+    text = piped(f"report llama-3.1-8b --variants none {options} -q")
+    (data,) = re.findall(r'id="data">(.*?)</script>', text)
+    rooms = [{line["room"] for line in figure["lines"]} - {""} for figure in json.loads(data)["figures"]]
+    pools = {str(row["pool_bytes"]) for row in records(f"fit llama-3.1-8b {options} --context 8k")}
+    assert len(pools) == 2
+    assert [room for room in rooms if room] == [pools]
+
+
 def test_the_commands_of_the_docs_write_pages_of_less_than_a_megabyte(tmp_path: Path) -> None:
     with open(os.path.join(ROOT, "docs", "report.md"), encoding="utf-8") as file:
         lines = re.findall(r"^\$ kvcalc (report .*?) -o (\S+)$", file.read(), re.MULTILINE)
@@ -215,6 +226,14 @@ def test_a_model_with_formulas_of_its_own(tmp_path: Path) -> None:
     functions = text.rpartition("<script>")[2]
     assert "\u2028" not in functions
     assert functions.count("// ceil_div(bits, 8)") > 0
+
+
+@pytest.mark.parametrize("output, told", [("", "names no file"), ("x.pdf", "a page is no '.pdf'\n  -o report.html")])
+def test_a_page_is_a_page(output: str, told: str, tmp_path: Path) -> None:
+    result = typed("report gpt2 -q -o", str(tmp_path / output) if output else "")
+    assert (result.code, result.out) == (2, "")
+    assert told in result.err
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_page_is_not_poured_into_a_terminal() -> None:

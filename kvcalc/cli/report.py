@@ -41,6 +41,9 @@ def report(
     """
     if output == "":
         raise kvcalc.KvcalcError("-o: cannot be written: it names no file")
+    ending = os.path.splitext(output or "")[1]
+    if ending not in ("", ".html", ".htm"):
+        raise kvcalc.KvcalcError(f"-o: a page is no {ending!r:.20}", "-o report.html")
     if output is None and sys.stdout is not None and sys.stdout.isatty():
         raise kvcalc.KvcalcError("a page is nothing to read in a terminal", "-o report.html, or a pipe")
     out = Output("page", output, "never", quiet)

@@ -182,16 +182,13 @@ def _curves(swept: Sweep, x_key: str, notes: list[str]) -> Iterator[Curve]:
 
 
 def _series(names: Sequence[str], curves: Sequence[Curve], x_key: str, key: str) -> list[Series]:
-    """The numbers as they are in the rows; no two series of one name."""
-    made: dict[str, Series] = {}
+    """The numbers as they are in the rows."""
+    made = []
     for name, curve in zip(names, curves, strict=True):
-        label, number = name, 2
-        while label in made:
-            label, number = f"{name} ({number})", number + 1
         pairs = ((row[x_key], row[key]) for row in curve.rows)
         points = [Point(x, y) for x, y in pairs if isinstance(x, int) and isinstance(y, int | float)]
-        made[label] = Series(label, tuple(points))
-    return list(made.values())
+        made.append(Series(name, tuple(points)))
+    return made
 
 
 def _above_zero(series: Sequence[Series], log: int) -> tuple[list[Series], list[str]]:

@@ -69,7 +69,7 @@ def _y_title(key: str, unit: str, *, shared: bool) -> str:
 
 
 def labels(rows: Sequence[Row], fixed: Sequence[str]) -> list[str]:
-    """What tells the series of these first rows apart, each in words; `fixed` keys are not looked at."""
+    """What tells the series of these first rows apart, in words, no two the same; `fixed` keys are not looked at."""
     varying = [key for key in ("model", "variant", "cache_dtype") if len({row[key] for row in rows}) > 1]
     for key in _ASKED:
         groups: dict[tuple[object, ...], set[object]] = {}
@@ -77,7 +77,14 @@ def labels(rows: Sequence[Row], fixed: Sequence[str]) -> list[str]:
             groups.setdefault(tuple(row[kept] for kept in varying), set()).add(row[key])
         if key not in fixed and any(len(values) > 1 for values in groups.values()):
             varying.append(key)
-    return [_label(row, varying or ["model"]) for row in rows]
+    found: list[str] = []
+    for row in rows:
+        label = name = _label(row, varying or ["model"])
+        number = 2
+        while label in found:
+            label, number = f"{name} ({number})", number + 1
+        found.append(label)
+    return found
 
 
 def _label(row: Row, varying: Sequence[str]) -> str:

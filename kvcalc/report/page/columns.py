@@ -85,6 +85,11 @@ WEIGHTS = (
 )
 
 
+def firsts(told: Sequence[object]) -> list[int]:
+    """Where something is told that was not told before."""
+    return [at for at, one in enumerate(told) if one not in told[:at]]
+
+
 def shared_out(workload: Workload) -> bool:
     """Whether several devices share the model."""
     return any(getattr(workload, size) > 1 for size in PARALLEL)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.figures.words import labels as labels_of
 from kvcalc.places import NOT_COUNTED
-from kvcalc.report.page.columns import columns, comparison
+from kvcalc.report.page.columns import columns, comparison, firsts
 from kvcalc.report.page.explained import explanations
 from kvcalc.report.page.headlines import headlines, mapped, number_of, room_of
 from kvcalc.report.page.layers import layer_map, picture
@@ -59,7 +59,7 @@ def page(comparison_: Comparison, title: str, command: Sequence[str], asked: Seq
     programs = [Program(report) for report in reports]
     rows = comparison_.rows()
     labels = labels_of(rows, ())
-    roofs = roofline(programs, labels)
+    roofs = roofline(programs, rows)
     sections = (  # a name, a heading, what is in it, and what stands beside the heading
         ("headlines", "At a glance", headlines(programs), ""),
         ("comparison", "Comparison", comparison(programs, rows, labels), EXACT),
@@ -187,6 +187,7 @@ def _data(
     """What the script needs beside the functions. Whole numbers are texts: JSON's own would be doubles."""
     workload = programs[0].report.workload
     keys = [column.key for column in columns([program.report for program in programs])]
+    room = "reserved_bytes" if "reserved_bytes" in keys else "cache_bytes"  # on one device they are the same
     data: dict[str, Any] = {
         "n": str(workload.context_tokens),
         "b": str(workload.batch),
@@ -197,35 +198,33 @@ def _data(
         "largest": str(max(program.report.spec.max_position_embeddings for program in programs)),
         "colors": len(LIGHT.colors),
         "dashes": len(DASHES),
-        "figures": [_figure(programs, rows, key, title, as_) for key, title, as_ in FIGURES if key in keys],
+        "figures": [
+            _figure(programs, rows, key, title, as_, in_room=key == room) for key, title, as_ in FIGURES if key in keys
+        ],
         "roofline": roofs,
         "maps": [{"report": at, "kinds": picture(programs[at])} for at in mapped(programs)],
     }
     return json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _figure(programs: Sequence[Program], rows: Sequence[Row], key: str, title: str, as_: str) -> dict[str, Any]:
-    """The lines of one figure; where two engines have the same one it is drawn once."""
-    drawn: list[int] = []
-    for at, program in enumerate(programs):
-        if not any(_same_line(program.report, programs[other].report, key) for other in drawn):
-            drawn.append(at)
+def _figure(
+    programs: Sequence[Program], rows: Sequence[Row], key: str, title: str, as_: str, *, in_room: bool
+) -> dict[str, Any]:
+    """The lines of one figure; where two engines have the same one it is drawn once. `in_room`: with what is left."""
+    reports = [program.report for program in programs]
+    rooms = [room_of(report) if in_room else None for report in reports]
+    drawn = firsts([(one.spec, one.variant, _tree(one, key), room) for one, room in zip(reports, rooms, strict=True)])
     labels = labels_of([rows[at] for at in drawn], ())
     lines = [
         {
             "report": at,
             "label": label,
             "value": number.ref if (number := number_of(programs[at], key)) else "",
-            "room": str(room_of(programs[at].report) or "") if key == "reserved_bytes" else "",
+            "room": "" if rooms[at] is None else str(rooms[at]),
         }
         for at, label in zip(drawn, labels, strict=True)
     ]
     return {"title": title, "as": as_, "lines": lines}
-
-
-def _same_line(one: Report, other: Report, key: str) -> bool:
-    """Whether two reports of one model have the same formula of a quantity."""
-    return (one.spec, one.variant) == (other.spec, other.variant) and _tree(one, key) == _tree(other, key)
 
 
 def _tree(report: Report, key: str) -> Node | None:

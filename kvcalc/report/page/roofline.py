@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.figures.roofs import roofs_over
+from kvcalc.figures.words import labels
 from kvcalc.quantity import Quantity
+from kvcalc.report.page.columns import firsts
 from kvcalc.report.page.reals import Reals
 from kvcalc.roofline import least_times
 from kvcalc.rows import PHASES
@@ -15,21 +17,26 @@ if TYPE_CHECKING:
 
     from kvcalc.report.page.reals import Real
     from kvcalc.report.page.script import Number, Program
+    from kvcalc.rows import Row
 
 
-def roofline(programs: Sequence[Program], labels: Sequence[str]) -> dict[str, Any] | None:
-    """The roofs, and each report's two points; None without a machine."""
-    on = [(at, program) for at, program in enumerate(programs) if program.report.workload.machine]
-    bounds = [bound for _, program in on for bound in least_times(program.report)]
+def roofline(programs: Sequence[Program], rows: Sequence[Row]) -> dict[str, Any] | None:
+    """The roofs, and the two points of each report, of like ones once; None without a machine."""
+    reports = [program.report for program in programs]
+    if not any(report.workload.machine for report in reports):
+        return None
+    drawn = firsts(
+        [(one.spec, one.variant, [one.bounds[f"{phase}_least_seconds"] for phase in PHASES]) for one in reports]
+    )
     lines = [
         {
             "report": at,
-            "label": labels[at],
-            "points": {phase: [one.ref for one in point(program, phase)] for phase in PHASES},
+            "label": label,
+            "points": {phase: [number.ref for number in point(programs[at], phase)] for phase in PHASES},
         }
-        for at, program in on
+        for at, label in zip(drawn, labels([rows[at] for at in drawn], ()), strict=True)
     ]
-    return {"roofs": roofs_over(bounds), "lines": lines} if lines else None
+    return {"roofs": roofs_over([bound for at in drawn for bound in least_times(reports[at])]), "lines": lines}
 
 
 def point(program: Program, phase: str) -> tuple[Number | Real, Number | Real]:
