@@ -55,7 +55,8 @@ class Fit(NamedTuple):
     """One answer. Context and batch are those asked for, or the largest found, None where there is none.
 
     `searched` says which were left out: 'context', 'batch', 'both' or ''. `endless`: any context fits. Bytes are of the
-    device that has the least left, which is of `stage`; `batch` is of all replicas together.
+    device that has the least left, which is of `stage`; `batch` is of all replicas together. `aside` of them are kept
+    for the states of more requests, whether they run or not.
     """
 
     spec: ModelSpec
@@ -71,11 +72,12 @@ class Fit(NamedTuple):
     pool: Pool | None
     endless: bool = False
     stage: Stage = WHOLE
+    aside: int = 0
 
     @property
     def free(self) -> int | None:
         """Bytes of the pool that are left."""
-        return None if self.reserved is None else self.budget.pool - self.reserved
+        return None if self.reserved is None else self.budget.pool - self.reserved - self.aside
 
     def row(self) -> Row:
         """A flat record."""
@@ -107,6 +109,7 @@ class Fit(NamedTuple):
             "free_bytes": self.free,
             **{key: getattr(self.workload, key) for key in PARALLEL if key != "tensor_parallel"},
             "stage": self.stage.number,
+            "aside_bytes": None if self.reserved is None else self.aside,
         }
 
 
@@ -219,24 +222,33 @@ class _Solver(NamedTuple):
         """Whether a device does, of the fullest of the groups that divide the batch."""
         if room.reserved(context, batch) > room.budget.pool:
             return False
-        engine = engine_of(self.workload.engine)
-        if engine.pool is None:
+        if engine_of(self.workload.engine).pool is None:
             return True
-        groups = engine.ranks(self.workload).groups
-        asked = self.workload._replace(context_tokens=context, batch=-(-batch // groups))
-        return room.budget.pool > 0 and engine.pool(self.spec, asked, room.budget.pool, room.stage).fits
+        found = self.pool_on(room, context, batch)
+        return found is not None and found.fits
+
+    def pool_on(self, room: _Room, context: int, batch: int) -> Pool | None:
+        """What a device's bytes become for the fullest group; None where the engine has no pool or there is no byte."""
+        engine = engine_of(self.workload.engine)
+        if engine.pool is None or room.budget.pool <= 0:
+            return None
+        asked = self.workload._replace(context_tokens=context, batch=-(-batch // self.deal.groups))
+        return engine.pool(self.spec, asked, room.budget.pool, room.stage)
 
     def answer(self, context: int | None, batch: int | None, searched: str, *, endless: bool = False) -> Fit:
         """What there is to say of a context and a batch; `batch` counts all replicas."""
-        found = reserved = None
-        fits = context is not None or endless
+        found = reserved = own = None
+        fits = endless
+        each = -(-(batch or 1) // self.deal.replicas)
+        length = MAX_TOKENS if endless else context
         room = min(self.rooms, key=lambda room: room.budget.pool)
+        if length is not None:
+            room = min(self.rooms, key=lambda room: room.budget.pool - room.reserved(length, each))
+            reserved = room.reserved(length, each)
+            own = self.pool_on(room, length, each)
         if context is not None:
-            each = -(-(batch or 1) // self.deal.replicas)
-            room = min(self.rooms, key=lambda room: room.budget.pool - room.reserved(context, each))
-            reserved = room.reserved(context, each)
             fits = bool(batch) and self.fits(context, each)
-            found = self.pool(context)
+            found = self.pool(context, each)
         shown = self.workload._replace(context_tokens=context or 1, batch=batch or 1)
         return Fit(
             self.spec,
@@ -252,16 +264,14 @@ class _Solver(NamedTuple):
             found,
             endless,
             room.stage,
+            own.aside if own else 0,
         )
 
-    def pool(self, context: int) -> Pool | None:
+    def pool(self, context: int, batch: int) -> Pool | None:
         """What a replica's devices have in common: all stages hold as many blocks as the one that holds the fewest."""
-        engine = engine_of(self.workload.engine)
-        if engine.pool is None or any(room.budget.pool <= 0 for room in self.rooms):
-            return None
-        one = self.workload._replace(context_tokens=context, batch=1)
-        pools = [engine.pool(self.spec, one, room.budget.pool, room.stage) for room in self.rooms]
-        return min(pools, key=lambda pool: (pool.blocks or 0, pool.tokens))
+        pools = [self.pool_on(room, context, batch) for room in self.rooms]
+        found = [pool for pool in pools if pool is not None]
+        return min(found, key=lambda pool: (pool.blocks or 0, pool.tokens)) if len(found) == len(pools) else None
 
     def largest_batch(self, context: int, searched: str) -> Fit:
         """The most sequences of a context."""
@@ -279,7 +289,10 @@ class _Solver(NamedTuple):
         return self.answer(None if found is None else prefix + found, batch, "context", endless=found is None)
 
     def frontier(self) -> Iterator[Fit]:
-        """The largest batch at each power of two of the context, up to the model's own limit, as long as one fits."""
+        """The largest batch at each power of two of the context, up to the model's own limit, as long as one fits.
+
+        The last of any context where the model has no limit and its cache stops growing.
+        """
         limit = self.spec.max_position_embeddings or MAX_TOKENS
         powers = (LEAST_CONTEXT << power for power in range(15))
         contexts = [context for context in powers if self.workload.shared_prefix_tokens < context < limit]
@@ -289,6 +302,9 @@ class _Solver(NamedTuple):
         for context in contexts:
             found = self.largest_batch(context, "both")
             if not found.batch and shown:
+                return
+            if found.batch and limit == MAX_TOKENS and self.fits(MAX_TOKENS, found.batch // self.deal.replicas):
+                yield self.answer(None, found.batch, "both", endless=True)
                 return
             yield found
             shown = True

@@ -192,11 +192,59 @@ def test_rings_of_request_slots_are_told_and_count() -> None:
     load = Workload(131072, engine="sglang", tensor_parallel=8)
     (found,) = fit(kvcalc.load("deepseek-v4-flash"), load, Place(budget=57 * GIB), 131072, None)
     assert found.pool is not None
-    assert found.pool.aside % 10485760 == 0
-    slots = found.pool.aside // 10485760 - 3
+    assert found.aside % 10485760 == 0
+    slots = found.aside // 10485760 - 3 + (found.batch or 0)
     assert 2048 <= slots <= 4096
     assert found.batch == found.pool.tokens // 131072
     assert found.reserved is not None
-    assert (found.free or 0) > (slots - (found.batch or 0)) * 10485760  # free of requests, not of slots
+    token = (found.reserved - (found.batch or 0) * 10485760) // (found.batch or 1)
+    assert 0 <= (found.free or 0) < token  # one more does not fit
+    assert found.row()["aside_bytes"] == found.aside
     text = piped("fit deepseek-v4-flash --budget 57GiB --engine sglang --tp 8 -c 128k -q")
-    assert "GiB of the pool for states of request slots" in text
+    assert "less kept for states of more requests" in text
+
+
+@pytest.mark.parametrize("name", ["qwen3-next-80b-a3b", "granite-4.0-h-small", "kimi-linear-48b-a3b"])
+def test_what_is_free_beside_states_is_no_slot(name: str) -> None:
+    """SGLang's 0.9/1.9 of a pool is for states: what is left of the rest is less than one more sequence."""
+    load = Workload(32768, engine="sglang")
+    (found,) = fit(kvcalc.load(name), load, Place(budget=40 * GIB), 32768, None)
+    assert found.batch
+    assert found.reserved is not None
+    assert 0 <= (found.free or 0) <= found.reserved // found.batch
+    assert 0 < found.aside < 20 * GIB
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "fits"),
+    [
+        ({"n_ctx": "4096"}, (4096, 1), True),
+        ({"n_ctx": "4096"}, (4097, 1), False),
+        ({"n_ctx": "4096", "n_seq_max": "4"}, (1024, 4), True),
+        ({"n_ctx": "4096", "n_seq_max": "4"}, (1025, 4), False),
+        ({"n_ctx": "4096", "n_seq_max": "4"}, (1, 5), False),
+        ({"n_ctx": "4096", "n_seq_max": "4", "kv_unified": "on"}, (4096, 1), True),
+        ({"n_ctx": "4096", "n_seq_max": "4", "kv_unified": "on"}, (1025, 4), False),
+        ({"n_seq_max": "4"}, (32768, 1), False),
+    ],
+)
+def test_llamacpp_has_no_room_beyond_its_context(options: dict[str, str], asked: tuple[int, int], fits: bool) -> None:
+    """Cells that are not allocated are not counted as if they held anything."""
+    spec, (n, batch) = kvcalc.load("llama-3.1-8b"), asked
+    load = Workload(n, batch=batch, engine="llamacpp", engine_options=tuple(options.items()))
+    if fits:
+        assert analyze(spec, load).value("reserved_bytes") == 4096 * 131072
+    else:
+        with pytest.raises(kvcalc.KvcalcError, match="there is no room for"):
+            analyze(spec, load)
+
+
+def test_llamacpp_holds_what_it_is_made_for() -> None:
+    (row,) = (
+        one.row()
+        for one in fit(kvcalc.load("llama-3.1-8b"), Workload(1, engine="llamacpp"), Place(budget=40 * GIB), 32000, None)
+    )
+    assert (row["largest_batch"], row["pool_tokens"]) == (10, 10 * 32000)
+    options = (("n_ctx", "4096"), ("n_seq_max", "2"))
+    load = Workload(1, engine="llamacpp", engine_options=options)
+    assert fit(kvcalc.load("llama-3.1-8b"), load, Place(budget=40 * GIB), None, 2)[0].context == 2048

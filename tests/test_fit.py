@@ -213,10 +213,22 @@ def test_the_frontier_and_what_never_grows() -> None:
     assert batches[2] == alone["largest_batch"]
 
 
+@pytest.mark.parametrize("engine", ["paper", "vllm", "llamacpp"])
+def test_what_never_grows_is_one_line_of_any_context(engine: str) -> None:
+    (row,) = records(f"fit mamba2-2.7b --on H100 --engine {engine}")
+    (alone,) = records(f"fit mamba2-2.7b --on H100 --engine {engine} -c 4k")
+    assert row["context_tokens"] is None
+    assert row["largest_batch"] == alone["largest_batch"]
+    assert row["reserved_bytes"] == alone["reserved_bytes"]
+    assert "    any" in run(f"fit mamba2-2.7b --on H100 --engine {engine}").out
+
+
 def test_a_windowed_model_holds_any_context() -> None:
     (row,) = records("fit mistral-7b-v0.1 --on H100 -b 4")
     assert row["fits"] is True
-    assert row["largest_context_tokens"] is row["reserved_bytes"] is None
+    assert row["largest_context_tokens"] is None
+    assert row["reserved_bytes"] == 4 * 4096 * 131072
+    assert row["pool_bytes"] - row["reserved_bytes"] == row["free_bytes"]
     shown = run("fit mistral-7b-v0.1 --on H100 -b 4")
     assert "any context" in shown.out
 

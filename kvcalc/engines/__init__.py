@@ -66,7 +66,7 @@ class Pool(NamedTuple):
     """What a budget of bytes on one device becomes: blocks (None: it has none), tokens, and requests at one time.
 
     `concurrency` None: the engine says none. `fits`: whether it starts, and takes the workload's batch of this length.
-    `aside`: bytes of it for the states of request slots, however many run.
+    `aside`: bytes of it that are kept for the states of requests beyond the workload's batch.
     """
 
     fits: bool

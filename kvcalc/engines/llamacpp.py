@@ -8,6 +8,7 @@ over devices; read, not run), ggml's block types.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from kvcalc.attention.reach import kept
@@ -141,8 +142,13 @@ def stages(layers: int, devices: int) -> list[int]:
 
 
 def reserve(spec: ModelSpec, workload: Workload, stage: Stage = WHOLE) -> Reserve:
-    """Everything is allocated at the start, and held."""
+    """Everything is allocated at the start, and held. Raises KvcalcError where n_ctx or n_seq_max leave no room."""
     chosen = settings(workload)
+    n, batch = workload.context_tokens, workload.batch
+    if not has_room(chosen, n, batch):
+        given = ", ".join(told(chosen, *(name for name in ("n_ctx", "n_seq_max") if chosen[name])))
+        message = f"llamacpp: with {given} there is no room for {batch:,} x {n:,} tokens"
+        raise KvcalcError(message, f"n_ctx={max(batch, int(chosen['n_seq_max'])) * n}, which its sequences share")
     kinds = layers_of(spec, "llamacpp")
     windowed = honours(kinds, chosen)
     reaches = {branch.label: branch.reach for _, branch in spec.branches(owners=True)}
@@ -204,11 +210,25 @@ def _mattered(kinds: Sequence[Kind], chosen: Settings, windowed: bool) -> tuple[
 
 
 def pool(spec: ModelSpec, workload: Workload, budget_bytes: int, stage: Stage = WHOLE) -> Pool:
-    """The whole is allocated or it is not: what fits is one context of n_ctx cells."""
-    scope = {"n": workload.context_tokens, "B": workload.batch}
-    reserved = reserve(spec, workload, stage).reserved.evaluate(scope)
-    fits = reserved <= budget_bytes
-    return Pool(fits, None, -(-workload.context_tokens // CELLS) * CELLS if fits else 0, None)
+    """The whole is allocated or it is not: what fits is the cells of these sequences."""
+    chosen, n, batch = settings(workload), workload.context_tokens, workload.batch
+    if not has_room(chosen, n, batch):
+        return Pool(False, None, 0, None)
+    fits = reserve(spec, workload, stage).reserved.evaluate({"n": n, "B": batch}) <= budget_bytes
+    return Pool(fits, None, math.prod(cells_at(chosen, n, batch)) if fits else 0, None)
+
+
+def cells_at(chosen: Settings, n: int, batch: int) -> tuple[int, int]:
+    """Streams, and the cells of each that keep every token."""
+    context = -(-(int(chosen["n_ctx"]) or batch * n) // CELLS) * CELLS
+    sequences = int(chosen["n_seq_max"]) or batch
+    return (1, context) if chosen["kv_unified"] else (sequences, -(-(context // sequences) // CELLS) * CELLS)
+
+
+def has_room(chosen: Settings, n: int, batch: int) -> bool:
+    """Whether so many sequences of n tokens have cells."""
+    streams, cells = cells_at(chosen, n, batch)
+    return batch <= (int(chosen["n_seq_max"]) or batch) and n * (batch if streams == 1 else 1) <= cells
 
 
 ENGINE = Engine(

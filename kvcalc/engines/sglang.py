@@ -176,7 +176,8 @@ def pool(spec: ModelSpec, workload: Workload, budget_bytes: int, stage: Stage = 
         fits = fits and batch * (1 if chosen["disable_radix_cache"] else PINNED) <= states
     if slots.rings:
         fits = fits and batch <= request_slots(slots, budget_bytes, context)
-    return Pool(fits, None, tokens, None, aside_bytes(slots, chosen, budget_bytes, context))
+    aside = aside_bytes(slots, chosen, budget_bytes, context)
+    return Pool(fits, None, tokens, None, max(0, aside - batch * (slots.state_bytes + slots.ring_bytes)))
 
 
 def _whole(tokens: int, page: int) -> int:

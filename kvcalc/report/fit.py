@@ -60,6 +60,7 @@ def _budget(one: Fit, *, verdict: bool) -> Table:
     ]
     if verdict:
         lines.append((f"less cache of {_what(one)}", one.reserved))
+        lines.append(("less kept for states of more requests", one.aside or None))
         lines.append(("free" if (one.free or 0) >= 0 else "missing", None if one.free is None else abs(one.free)))
     said = [_pool(one, one.pool)] if one.pool and verdict else []
     shown = [(name, value) for name, value in lines if value is not None]
@@ -87,7 +88,6 @@ def _pool(one: Fit, pool: Pool) -> str:
     told = [
         *([f"{pool.blocks:,} blocks"] if pool.blocks is not None else []),
         f"a cache of {tokens(pool.tokens)}",
-        *([f"{bytes_binary(pool.aside)} of the pool for states of request slots"] if pool.aside else []),
         *(
             [f"maximum concurrency for {tokens(one.context or 1)} a request {pool.concurrency:.2f}x"]
             if pool.concurrency is not None
@@ -101,8 +101,7 @@ def _what(one: Fit) -> str:
     """What the cache line counts: a replica's share of the batch, or a group's of that."""
     each = -(-(one.batch or 1) // one.deal.replicas)
     each = -(-each // one.deal.groups)
-    length = one.context if one.context is not None else 1
-    return f"{each:,} x {tokens(length)}"
+    return f"{each:,} x {'any context' if one.endless else tokens(one.context or 1)}"
 
 
 def _verdict(one: Fit) -> str:
@@ -127,20 +126,24 @@ def _missing(one: Fit) -> str:
     length = tokens(one.context or 1)
     what = {"": f"batch {one.batch or 1:,} of {length}", "context": f"not even one token of batch {one.batch or 1:,}"}
     told = what.get(one.searched, f"not one sequence of {length}")
-    if one.free is None or one.free >= 0:
+    if one.free is None or one.free >= 0 or one.aside:  # of more memory more would be kept aside
         return f"{told}."
     return f"{told}, it needs {bytes_binary(-one.free)} more{where}."
 
 
 def _frontier(several: Sequence[Fit]) -> Table:
     columns = (
-        Column("context", tuple(count(one.context) for one in several)),
+        Column("context", tuple("any" if one.endless else count(one.context) for one in several)),
         Column("largest batch", tuple(count(one.batch) for one in several)),
         Column("reserved", tuple(bytes_binary(one.reserved) for one in several), rank=1),
-        Column("tokens in all", tuple(count((one.context or 0) * (one.batch or 0)) for one in several), rank=2),
+        Column("tokens in all", tuple(_in_all(one) for one in several), rank=2),
     )
     told = "Each the largest: one more does not fit." if several[0].fits else _verdict(several[0])
     return Table("", columns, (told,))
+
+
+def _in_all(one: Fit) -> str:
+    return "-" if one.endless else count((one.context or 0) * (one.batch or 0))
 
 
 def _side_by_side(answers: Sequence[Fit]) -> Table:
