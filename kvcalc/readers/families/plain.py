@@ -95,6 +95,18 @@ def post_norms(fields: Fields) -> dict[str, Any]:
     return {"norms": 4 if fields.flag("use_post_norm") else 2}
 
 
+def visited_alike(fields: Fields) -> dict[str, Any]:
+    """How many experts a token visits: one number, or the same for every layer."""
+    given = fields.raw("num_experts_per_tok")
+    if isinstance(given, list):
+        layers = fields.number("num_hidden_layers")
+        if len(given) != layers or any(told != given[0] for told in given):
+            message = f"not one number, or the same for each of {layers} layers"
+            raise fields.not_understood("num_experts_per_tok", message)
+        given = given[0]
+    return {"num_experts_per_tok": given}
+
+
 def doge_window(fields: Fields) -> dict[str, Any]:
     """A window beside the tokens that the mask chooses."""
     if fields.optional("sliding_window"):
@@ -234,6 +246,8 @@ FAMILIES: dict[str, Family] = {
             },
         },
         experts=every_layer,
+        derive=visited_alike,
+        refused=("use_cla",),  # layers that share a cache, which the library's class has not
     ),
     "hyperclovax": Family({**LLAMA, "norms_per_layer": field("norms")}, derive=post_norms),
     "jais2": Family({**LAYERNORM_DECODER, "attention": BIASED, "mlp": {**PLAIN, "bias": When("mlp_bias", True)}}),
