@@ -92,8 +92,13 @@ def embedding(vocab: str) -> dict[str, Any]:
 
 def marian(fields: Fields) -> dict[str, Any]:
     """One embedding for both stacks, or two."""
-    apart = not fields.flag("share_encoder_decoder_embeddings")
-    return {**pair(fields), "apart": apart and fields.raw("is_encoder_decoder") is not False}
+    both = fields.raw("is_encoder_decoder") is not False
+    shared = fields.flag("share_encoder_decoder_embeddings") and both
+    rows = (
+        fields.number("vocab_size") if shared else fields.optional("decoder_vocab_size") or fields.number("vocab_size")
+    )
+    told, apart = pair(fields), both and not shared
+    return {**told, "apart": apart, "untied": told["untied"] and not apart, "rows": rows}
 
 
 def fsmt(fields: Fields) -> dict[str, Any]:
@@ -220,7 +225,7 @@ FAMILIES: dict[str, Family] = {
             {"embedding_norm": False, **ROWS, "extras": [When("apart", embedding("vocab_size"))]},
             embedding_norm=False,
             **ROWS,
-            vocab_size=field("decoder_vocab_size", "vocab_size"),
+            vocab_size=field("rows"),
         ),
         derive=marian,
         required=REQUIRED,

@@ -56,6 +56,9 @@ def named(experts: Callable[[Fields], list[bool]]) -> Callable[[Fields], list[st
 
 def double_layers(fields: Fields) -> list[str]:
     """longcat_flash: every layer is two of attention and MLP, experts beside the first."""
+    width = fields.number("qk_nope_head_dim") + fields.number("qk_rope_head_dim")
+    if fields.optional("qk_head_dim") not in (None, width):
+        raise fields.not_understood("qk_head_dim", f"not the {width} of qk_nope_head_dim and qk_rope_head_dim")
     return ["shortcut", "plain"] * fields.number("num_layers")
 
 
@@ -100,6 +103,7 @@ FAMILIES: dict[str, Family] = {
         {**without(DEEPSEEK, "moe"), "num_hidden_layers": field("2*num_layers")},
         layers=double_layers,
         required=("num_layers", "hidden_size"),
+        refused=("router_bias",),
         kinds={
             "plain": LONGCAT,
             "shortcut": {

@@ -38,7 +38,9 @@ MAMBA = {
     **BARE,
     "attention": {
         **MAMBA1,
-        "intermediate_size": field("intermediate_size", "expand*hidden_size"),  # FalconMamba-7B says both, and they differ
+        "intermediate_size": field(
+            "intermediate_size", "expand*hidden_size"
+        ),  # FalconMamba-7B says both, and they differ
         "state_size": field("state_size"),
         "conv_kernel": field("conv_kernel"),
         "use_bias": When("use_bias", True),

@@ -53,13 +53,14 @@ T5 = {
 
 
 def gated(fields: Fields) -> dict[str, Any]:
-    """feed_forward_proj: 'gated-gelu' has a gate, 'relu' none."""
+    """feed_forward_proj: 'gated-gelu' has a gate, 'relu' none; is_gated_act, where a file has it, comes first."""
     if fields.raw("is_encoder_decoder") is False:
         raise fields.not_understood("is_encoder_decoder", "false makes one stack of it, which is not understood")
     word = fields.raw("feed_forward_proj")
     if word is not None and not isinstance(word, str):
         raise fields.error("feed_forward_proj", f"{word!r} is not a word")
-    return {"gated": str(word).startswith("gated-")}
+    given = fields.given("is_gated_act")
+    return {"gated": fields.flag("is_gated_act") if given else str(word).startswith("gated-")}
 
 
 def long_t5(fields: Fields) -> dict[str, Any]:
