@@ -103,6 +103,9 @@ def test_a_variant_that_an_engine_does_not_run_is_left_out_and_told() -> None:
     figure = kvcalc.plot(models("gemma-3-27b"), kvcalc.parse_grid({"engine": "sglang"}))
     assert "mla" not in [series.label for series in figure.series]
     assert any("mla is left out: sglang: how it stores" in note for note in figure.notes)
+    grid = kvcalc.parse_grid({"engine": "vllm", "on": "8xH100"})
+    notes = kvcalc.plot(models("deepseek-v3"), grid, x="tp").notes
+    assert sum("swa-4096 is left out" in note for note in notes) == 1
 
 
 def test_a_roofline_has_the_least_times() -> None:

@@ -25,7 +25,7 @@ from kvcalc.report.figure import alt_text
 from kvcalc.report.lettering import words_of
 from kvcalc.report.picture import to_picture
 from kvcalc.report.terminal import LETTERS, to_text
-from kvcalc.report.ticks import ticks
+from kvcalc.report.ticks import tick_label, ticks
 from screens import at_terminal, environment
 from screens import kvcalc as run
 
@@ -227,6 +227,21 @@ def test_steps_of_bytes_are_powers_of_two(high: int, most: int) -> None:
     assert found[0] == 0
     assert len(found) <= most
     assert len(found) == 1 or (int(found[1]) & (int(found[1]) - 1)) == 0
+
+
+@pytest.mark.parametrize(
+    "key, unit, value, told",
+    [
+        ("batch", "sequences", 32768, "32,768"),
+        ("context_tokens", "tokens", 32768, "32k"),
+        ("cache_bytes", "bytes", 32768, "32 KiB"),
+        ("decode_core_flops", "FLOPs", 20000, "20 kFLOPs"),
+        ("decode_least_seconds", "seconds", 0.002, "2 ms"),
+        ("cache_ratio", "", 0.25, "0.25"),
+    ],
+)
+def test_a_tick_is_written_in_the_units_of_its_axis(key: str, unit: str, value: float, told: str) -> None:
+    assert tick_label(Axis(key, "", unit, 2), value) == told
 
 
 def test_no_words_stand_on_others() -> None:

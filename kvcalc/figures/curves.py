@@ -172,7 +172,8 @@ def _curves(swept: Sweep, x_key: str, notes: list[str]) -> Iterator[Curve]:
         except KvcalcError as error:
             if plan.variant == "configured":
                 raise
-            notes.append(f"{plan.asked.spec.name}: {plan.variant} is left out: {error.message}")
+            told = f"{plan.asked.spec.name}: {plan.variant} is left out: {error.message}"
+            notes += [told] if told not in notes else []
             continue
         for row in rows:
             others = tuple(row[key] for key in ("context_tokens", "batch") if key != x_key)

@@ -215,6 +215,8 @@ def _label(axis: Axis) -> str:
     if axis.unit == "seconds":
         steps = (f"{value} >= {size} ? format({value} / {size}, '~r') + ' {name}' : " for size, name in TIMES)
         return f"{''.join(steps)}format({value}, '~r')"
+    if axis.unit in TWOS:
+        return f"format({value}, ',')"
     unit = axis.unit if axis.unit in ("FLOPs", "FLOP/s") else ""
     small = f"format({value}, '~r') + '{unit and ' '}{unit}'"
     return f"{value} < 1000 ? {small} : replace(format({value}, '~s'), /([a-zA-Z])$/, ' $1') + '{unit}'"

@@ -98,8 +98,8 @@ style-src 'unsafe-inline'; img-src data: blob:">
 <style>
 body {font: 15px/1.5 @FONT@; margin: 1rem}
 figure {margin: 0}
-#chart {max-width: 100%}
-#chart svg {max-width: 100%; height: auto}
+#chart {max-width: 100%; overflow-x: auto}
+#chart svg.marks {max-width: 100%; min-width: 36rem; height: auto}
 table {border-collapse: collapse}
 td, th {border-bottom: 1px solid; padding: 0.15rem 0.8rem; text-align: left}
 @STYLE@

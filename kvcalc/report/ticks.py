@@ -56,6 +56,8 @@ def tick_label(axis: Axis, value: float) -> str:
         return f"{value / scale:g} {unit}"
     if axis.unit == "tokens":
         return size(round(value))
+    if axis.unit in TWOS:
+        return f"{value:,.0f}"
     if axis.unit == "seconds":
         second, unit = next((told for told in TIMES if value >= told[0] * (1 - 1e-9)), TIMES[0])
         return f"{value / second:g} {unit}"
