@@ -53,7 +53,8 @@ def layers_of(stack: Made) -> list[Layer]:
         name, _, times = entry.partition(" x")
         kinds += [name] * int(times or 1)
     total = stack["num_hidden_layers"]
-    found = [layer_of(stack, kinds[at % len(kinds)] if kinds else "") for at in range(total)]
+    made = {kind: layer_of(stack, kind) for kind in (*dict.fromkeys(kinds), *([] if kinds else [""]))}
+    found = [made[kinds[at % len(kinds)] if kinds else ""] for at in range(total)]
     for at in range(total - (stack.get("num_kv_shared_layers") or 0), total):
         found[at] = found[at]._replace(branches=tuple((m, r, True, w) for m, r, _, w in found[at].branches))
     return found
