@@ -24,7 +24,7 @@ from second.compare import read
 from second.models import document
 
 SEEDS = st.integers(0, 10**9)
-ABSORBED = {"mla_decode": "absorbed", "mla_prefill": "absorbed"}
+ABSORBED: dict[str, Any] = {"mla_decode": "absorbed", "mla_prefill": "absorbed"}
 
 
 def made(seed: int) -> tuple[dict[str, Any], ModelSpec]:
