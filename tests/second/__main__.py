@@ -11,7 +11,7 @@ from typing import Any
 from second import compare, models, served, slots
 from second.totals import Model, shown
 
-EVERY = 5  # of so many models one is a server's, and one goes through numpy too
+SERVED, SWEPT = 5, 20  # one of so many models is a server's, one goes through numpy too
 
 
 class Run:
@@ -26,7 +26,7 @@ class Run:
         """What differs for the model of one seed."""
         rng = Random(seed)  # noqa: S311  # any seed will do
         self.counts["models"] += 1
-        if seed % EVERY == 0:
+        if seed % SERVED == 0:
             made, ask = served.document(rng), served.ask(rng)
             ours = slots.numbers(made, ask)
             self.counts[f"of {ask.engine}"] += 1
@@ -40,7 +40,7 @@ class Run:
         numbers = Model(made, load).numbers()
         self.counts["numbers"] += len(numbers)
         found = compare.differences(made, load, numbers)
-        if seed % EVERY == 1:
+        if seed % SWEPT == 1:
             self.counts["workloads by numpy"] += 8
             found = found or compare.of_arrays(made, load)
         return self._told(made, load, found)
