@@ -22,6 +22,7 @@ import re
 import resource
 import sys
 import time
+import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -31,15 +32,14 @@ if TYPE_CHECKING:
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SECONDS = 120  # of processor time for a mutant: it may never end
 READY = ("pytest", "hypothesis", "numpy", "pydantic", "yaml", "rich.console", "rich.table", "typer", "jsonschema")
-NUMBERS = ("second", "reach", "sparse_reach", "states", "low_rank", "mtp", "laws_of_kinds", "laws", "encoder_decoders")
-SERVERS = ("engines", "second", "engine_vectors", "engine_laws", "engine_figures", "engine_budgets", "parallel", "fit")
-SUITES = {  # the tests of a module or folder, the quick ones first
-    "kvcalc/attention": (*NUMBERS, "variants", "explanation", "truth", "truth_sparse", "figures_sparse", "verify"),
-    "kvcalc/engines": SERVERS,
-    "kvcalc/formula.py": ("formula", "second", "explanation", "arrays", "bad_files"),
-    "kvcalc/readers/fields.py": ("huggingface", "kimi_k3", "truth", "truth_plain", "truth_rest", "bad_files"),
-    "kvcalc/readers": ("native", "second", "strategies", "huggingface", "bad_files", "bad_options", "any_input"),
-    "kvcalc": (*NUMBERS, "explanation", "truth", "recompute", "weight_formats"),
+DIRECT = "test_second"  # whose tests are run without pytest first, by folder
+SUITES = {  # then the tests near a module or folder, the quick ones first
+    "kvcalc/attention": ("reach", "sparse_reach", "low_rank", "states", "laws_of_kinds"),
+    "kvcalc/engines": ("engines", "engine_vectors", "engine_laws", "engine_figures", "engine_budgets", "parallel"),
+    "kvcalc/formula.py": ("formula", "explanation", "arrays"),
+    "kvcalc/readers/fields.py": ("huggingface", "kimi_k3", "truth", "bad_files"),
+    "kvcalc/readers": ("native", "bad_files"),
+    "kvcalc": ("mtp", "laws_of_kinds", "laws", "explanation", "recompute"),
 }
 MODULES = (
     *("attention/reach.py", "attention/selection.py", "attention/blocks.py", "attention/heads.py"),
@@ -190,6 +190,19 @@ def tests_of(module: str) -> list[str]:
     return [os.path.join(ROOT, "tests", f"test_{name}.py") for name in SUITES[folder]]
 
 
+def run_tests(module: str, tree: ast.Module, options: list[str]) -> int:
+    """0 where all tests pass on this code. The second derivation's first, which need no collecting."""
+    import pytest
+
+    name = module.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+    sys.meta_path.insert(0, Loader(name, os.path.join(ROOT, module), tree))
+    second = importlib.import_module(DIRECT)
+    for test in (second.test_a_hundred_random_models, second.test_every_memory_with_every_reach, second.test_servers):
+        test()
+    known = "ignore::pytest.PytestAssertRewriteWarning"  # of what was imported before
+    return int(pytest.main(["-W", known, "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *options, *tests_of(module)]))
+
+
 def survives(module: str, tree: ast.Module, *, quiet: bool = True) -> bool:
     """Whether all tests pass in a child."""
     child = os.fork()
@@ -202,27 +215,12 @@ def survives(module: str, tree: ast.Module, *, quiet: bool = True) -> bool:
         os.dup2(silence, 2)
     code = 1
     try:
-        import pytest
-
-        name = module.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-        sys.meta_path.insert(0, Loader(name, os.path.join(ROOT, module), tree))
-        known = "ignore::pytest.PytestAssertRewriteWarning"  # of what was imported before
-        options = [
-            "-W",
-            known,
-            "-x",
-            "-q",
-            "-n",
-            "0",
-            "-p",
-            "no:cacheprovider",
-            "--no-header",
-            "--tb",
-            "no" if quiet else "short",
-        ]
-        code = int(pytest.main([*options, *tests_of(module)]))
-        sys.stdout.flush()
+        code = run_tests(module, tree, ["--tb", "no" if quiet else "short"])
+    except BaseException:  # what a mutant raises, or where it ends the process
+        if not quiet:
+            traceback.print_exc()
     finally:
+        sys.stdout.flush()
         os._exit(code)
 
 

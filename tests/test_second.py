@@ -9,7 +9,7 @@ import pytest
 
 from kvcalc.attention.kinds import MEMORIES, REACHES
 from second import compare, models
-from second.__main__ import Run
+from second.__main__ import SERVED, Run
 from second.totals import Load, Model
 
 PLAIN: dict[str, Any] = {
@@ -41,6 +41,12 @@ def test_a_hundred_random_models() -> None:
     run = Run()
     assert [found for seed in range(100) if (found := run.one(seed))] == []
     assert run.counts["models"] == 100
+
+
+def test_servers() -> None:
+    run = Run()
+    assert [found for seed in range(0, 1000, SERVED) if (found := run.one(seed))] == []
+    assert run.counts["refused by both"] < 60
 
 
 def test_every_memory_with_every_reach() -> None:
