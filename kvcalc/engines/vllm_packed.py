@@ -44,8 +44,6 @@ def packed_plan(kinds: Sequence[Kind], workload: Workload, chosen: Settings, ver
         refuse(f"vllm with {ways}", next(kind.label for kind in kinds if isinstance(kind, Rows)))
     if chosen["disable_hybrid_kv_cache_manager"]:
         refuse("vllm with disable_hybrid_kv_cache_manager", kinds[0].label)
-    if workload.pipeline_parallel > 1 or workload.context_parallel > 1:
-        refuse("vllm under --pp or --cp", next(kind.label for kind in kinds if isinstance(kind, Rows)))
     block = int(chosen["block_size"]) or BLOCK
     if block % BLOCK:
         raise KvcalcError(f"vllm: a block_size of {block} is no multiple of {BLOCK}, which its kernels here take")

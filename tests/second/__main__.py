@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -65,9 +66,10 @@ class Run:
 def main(many: int, first: int = 0) -> int:
     """Compare, and tell."""
     run, start, told = Run(), time.monotonic(), sys.stdout.write
-    for seed in range(first, first + many):
-        for name, what in run.one(seed).items():
-            told(f"seed {seed}: {name}: {what}\n")
+    with suppress(KeyboardInterrupt):  # a run that is stopped tells how far it came
+        for seed in range(first, first + many):
+            for name, what in run.one(seed).items():
+                told(f"seed {seed}: {name}: {what}\n")
     for counts in (run.counts, run.memories, run.reaches):
         told("  ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) + "\n")
     told(f"{run.counts['models']:,} models, {run.counts['models that differ']} differ, ")
