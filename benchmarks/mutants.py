@@ -1,6 +1,6 @@
 """Do the tests bite? One change to a module at a time, and the tests that are near it: a change that none notices.
 
-    python benchmarks/mutants.py [--sample N] [--seed N] [--only K] [MODULE...]
+    python benchmarks/mutants.py [--sample N] [--seed N] [--unproved] [--only K] [MODULE...]
 
 A mutant is one operator, comparison, condition or number of the code, or of a formula that the code holds as text: in
 those mutmut and cosmic-ray see no operators. Here a child is forked of a process that has imported what the tests need
@@ -33,13 +33,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SECONDS = 120  # of processor time for a mutant: it may never end
 READY = ("pytest", "hypothesis", "numpy", "pydantic", "yaml", "rich.console", "rich.table", "typer", "jsonschema")
 DIRECT = "test_second"  # whose tests are run without pytest first, by folder
-SUITES = {  # then the tests near a module or folder, the quick ones first
-    "kvcalc/attention": ("reach", "sparse_reach", "low_rank", "states", "laws_of_kinds"),
-    "kvcalc/engines": ("engines", "engine_vectors", "engine_laws", "engine_figures", "engine_budgets", "parallel"),
-    "kvcalc/formula.py": ("formula", "explanation", "arrays"),
-    "kvcalc/readers/fields.py": ("huggingface", "kimi_k3", "truth", "bad_files"),
+SUITES = {  # then the tests near a module or folder
+    "kvcalc/attention": ("reach", "sparse_reach"),
+    "kvcalc/engines": ("engines", "engine_vectors"),
+    "kvcalc/formula.py": ("formula",),
+    "kvcalc/readers/fields.py": ("huggingface", "truth_plain"),
     "kvcalc/readers": ("native", "bad_files"),
-    "kvcalc": ("mtp", "laws_of_kinds", "laws", "explanation", "recompute"),
+    "kvcalc": ("mtp", "laws"),
 }
 MODULES = (
     *("attention/reach.py", "attention/selection.py", "attention/blocks.py", "attention/heads.py"),
@@ -230,6 +230,7 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", default=[f"kvcalc/{name}" for name in MODULES])
     parser.add_argument("--sample", type=int, default=20, help="mutants of each module")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--unproved", action="store_true", help="whether the tests pass unchanged is not tried first")
     parser.add_argument("--only", type=int, help="this one of a module alone")
     asked = parser.parse_args()
     os.chdir(ROOT)
@@ -248,7 +249,7 @@ def main() -> None:
             survives(module, mutated(source, every[asked.only]), quiet=False)
             continue
         suite = tuple(tests_of(module))
-        if suite not in sound and not survives(module, ast.parse(source)):
+        if suite not in sound and not asked.unproved and not survives(module, ast.parse(source)):
             raise SystemExit(f"{module}: its tests fail without any change")
         sound.add(suite)
         draw = random.Random(f"{asked.seed} {module}")  # noqa: S311  # any sample will do
