@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 READ_AT_THE_START = ("PYTHON", "LANG", "LC_")
 LEFT_OUT = ("kvcalc.__main__", "kvcalc.arrays", "kvcalc.readers.gguf_walk")  # they run, or import what is optional
 SERVER = """
-import json, os, pkgutil, sys
+import gc, json, os, pkgutil, sys
 from importlib import import_module
 import kvcalc, pydantic, rich.console, rich.table, rich.text, yaml
 asked, told, left_out = os.fdopen(int(sys.argv[1])), int(sys.argv[2]), sys.argv[3:]
@@ -31,6 +31,7 @@ for module in pkgutil.walk_packages(kvcalc.__path__, "kvcalc."):
     if module.name not in left_out:
         import_module(module.name)
 assert not {"numpy", "gguf"} & set(sys.modules)
+gc.freeze()
 for line in asked:
     if not os.fork():
         break
@@ -38,7 +39,8 @@ for line in asked:
 else:
     os._exit(0)
 call = json.loads(line)
-os.close(asked.fileno()), os.close(told)
+asked.close()
+os.close(told)
 for handle, path, flags in zip(range(3), call["files"], (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
     opened = os.open(path, flags)
     os.dup2(opened, handle)
