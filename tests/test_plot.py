@@ -113,6 +113,7 @@ def test_a_page_draws_itself_in_a_browser(tmp_path: Path) -> None:
     )
     assert "CONSOLE" not in done.stderr
     assert '<svg xmlns="http://www.w3.org/2000/svg"' in done.stdout
+    assert 'aria-label="Save the picture"' in done.stdout
     assert "opt-125m" in re.findall(r"<text[^>]*>([^<]*)</text>", done.stdout)
 
 

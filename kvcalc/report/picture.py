@@ -97,6 +97,7 @@ style-src 'unsafe-inline'; img-src data: blob:">
 <title>@TITLE@</title>
 <style>
 body {font: 15px/1.5 @FONT@; margin: 1rem}
+h1 {position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
 figure {margin: 0}
 #chart {max-width: 100%; overflow-x: auto}
 #chart svg.marks {max-width: 100%; min-width: 36rem; height: auto}
@@ -106,11 +107,14 @@ td, th {border-bottom: 1px solid; padding: 0.15rem 0.8rem; text-align: left}
 </style>
 </head>
 <body>
+<main>
+<h1>@TITLE@</h1>
 <figure aria-label="@ALT@"><div id="chart"></div></figure>
 <details><summary>The numbers</summary>
 <table><thead><tr>@HEAD@</tr></thead><tbody>
 @ROWS@
 </tbody></table></details>
+</main>
 <script>@BUNDLE@</script>
 <script>
 const specs = @SPECS@;
@@ -118,7 +122,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const draw = () => vegaEmbed("#chart", specs[dark.matches ? "dark" : "light"], {
   renderer: "svg", ast: true, tooltip: {theme: dark.matches ? "dark" : "light"},
   actions: {export: true, source: false, compiled: false, editor: false},
-});
+}).then(() => document.querySelector("#chart summary").setAttribute("aria-label", "Save the picture"));
 dark.addEventListener("change", draw);
 draw();
 </script>
