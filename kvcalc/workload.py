@@ -178,7 +178,7 @@ def parse_tokens(text: str, option: str, least: int = 1, unit: str = "tokens") -
     if not least <= size <= MAX_TOKENS:
         raise KvcalcError(
             f"{option}: {text!r} is not a number of {unit} from {least} to {MAX_TOKENS:,}",
-            "write 32768, 32k (32 x 1024) or 1m (1024 x 1024)",
+            "write 32768, 32k (32 x 1024) or 1m (1024 x 1024)" if unit == "tokens" else f"{option} 8, for one",
         )
     return size
 

@@ -93,7 +93,7 @@ class Recurrent(NamedTuple):
     """So many layers with a state whatever the length: `recurrent` elements and `columns` of a convolution.
 
     The convolution has `channels`, which ranks divide, and `groups` of `group_channels`, which they repeat.
-    `kimi_k3`: a KDA beside latents whose queries come from a latent too, as Kimi K3 alone has it.
+    `low_rank_queries`: a KDA beside latents whose queries come from a latent too, by which Kimi K3's class is told.
     """
 
     layers: int
@@ -105,8 +105,12 @@ class Recurrent(NamedTuple):
     heads: int = 0
     groups: int = 0
     group_channels: int = 0
-    kimi_k3: bool = False
+    low_rank_queries: bool = False
     at: tuple[int, ...] = ()
+
+    def divides(self, tp: int) -> bool:
+        """Whether tp ranks share its heads, channels and groups evenly; one group is repeated."""
+        return not (self.heads % tp or self.channels % tp or (self.groups > 1 and self.groups % tp))
 
     def conv_of_a_rank(self, tp: int, more_columns: int = 0) -> int:
         """Elements of the convolution's columns on each of tp ranks; groups that do not divide are extended to tp."""
@@ -195,7 +199,7 @@ def _kind(spec: ModelSpec, layers: int, branch: Branch, engine: str) -> Kind | N
         return None  # of the ring of rows beside it
     if memory.kind in STATES:
         found = STATES[memory.kind](layers, label, memory, spec.hidden_size)
-        return found._replace(kimi_k3=_is_kimi_k3(spec)) if found.kind == "kda" else found
+        return found._replace(low_rank_queries=_low_rank_queries(spec)) if found.kind == "kda" else found
     refuse(engine, label)
 
 
@@ -255,7 +259,7 @@ def _kda(layers: int, label: str, memory: Any, _: int) -> Recurrent:
     )
 
 
-def _is_kimi_k3(spec: ModelSpec) -> bool:
+def _low_rank_queries(spec: ModelSpec) -> bool:
     memories: list[Any] = [branch.memory for _, branch in spec.branches()]
     return any(memory.kind == "mla" and memory.q_lora_rank for memory in memories)
 

@@ -262,7 +262,7 @@ def _state(kind: Recurrent, workload: Workload, state_dtype: str, *, alone: bool
     each = {"fp32": 4, "bf16": 2, "fp16": 2}.get(own)
     if each is None:
         raise KvcalcError(f"sglang: it keeps no state of {own}", "--state-dtype fp32, bf16 or fp16")
-    if kind.heads % tp or kind.channels % tp or (kind.groups > 1 and kind.groups % tp):
+    if not kind.divides(tp):
         raise KvcalcError(f"sglang: the heads or groups of {kind.label} do not divide by --tp {tp}")
     row, whole = (
         kind.conv_of_a_rank(ranks) * model_bytes(workload) + kind.recurrent // ranks * each for ranks in (tp, 1)

@@ -48,7 +48,7 @@ def rows_of(kinds: Sequence[Kind], workload: Workload, state_dtype: str = "") ->
             own = workload.state_dtype or state_dtype or "fp32"
             if kind.kind in ("linear", "rwkv") or own not in BYTES:
                 refuse("tensorrt-llm", kind.label)
-            if kind.heads % tp or kind.channels % tp or (kind.groups > 1 and kind.groups % tp):
+            if not kind.divides(tp):
                 raise KvcalcError(f"tensorrt-llm: the heads or groups of {kind.label} do not divide by --tp {tp}")
             row, whole = (
                 kind.conv_of_a_rank(ranks) * model_bytes(workload) + kind.recurrent // ranks * BYTES[own]

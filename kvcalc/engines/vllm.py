@@ -133,8 +133,9 @@ def ranks(workload: Workload) -> Ranks:
         message = f"vllm: --cp {cp} does not divide --tp {tp}: ranks that share a sequence are of them"
         raise KvcalcError(message, "decode_context_parallel_size divides tensor_parallel_size")
     if ep not in (1, tp * dp):
-        message = f"vllm: all {tp * dp} devices of --tp times --dp share whole experts, or none: --ep {ep} is neither"
-        raise KvcalcError(message, f"--ep {tp * dp}, for --enable-expert-parallel, or leave --ep out")
+        message = f"vllm: experts are of all {tp * dp} devices of --tp times --dp, or not divided: --ep {ep} is neither"
+        hint = f"--ep {tp * dp}, for --enable-expert-parallel" if tp * dp > 1 else f"--tp {ep} --ep {ep}"
+        raise KvcalcError(message, f"{hint}, or leave --ep out")
     each = alike(tp, pp, dp, cp)
     if ep == 1:
         return each._replace(expert_split=tp * dp)

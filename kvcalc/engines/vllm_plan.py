@@ -1,12 +1,11 @@
 """vLLM: layers become specs, specs become groups of one page size, and a block is a page of each layer of a group.
 
 Sources: vllm/v1/core/kv_cache_planning.py (0.33.0; kv_cache_utils.py in 0.20.0 and 0.11.0) for groups,
-vllm/platforms/interface.py _align_hybrid_block_size for blocks beside states, mamba_utils.py for the states' sizes.
+v1/kv_cache_interface.py for specs. States and the blocks beside them: vllm_states.py.
 """
 
 from __future__ import annotations
 
-from math import lcm
 from typing import TYPE_CHECKING
 
 from kvcalc.engines import vllm_pages as pages
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 STATE = "state"
 STATES = ("mamba1", "mamba2", "gated_deltanet", "kda", "short_conv")  # linear attention too before 0.33
-LATENT_BESIDE_STATES = 128  # the least block of a latent beside states
-GDN_ALIGN, KIMI_K3_ALIGN = 64, 16  # tokens between checkpoints of a state that prefix caching keeps
 OLD = ("0.20.0", "0.11.0")
 
 
@@ -136,7 +133,9 @@ def plan_of(kinds: Sequence[Kind], workload: Workload, chosen: Settings, version
             page = block * row
             made.append(Spec(kind.layers, kind.label, FULL, 0, block, row, page, row, latent=True, at=kind.at))
     if states:
-        made = _with_states(owners, made, states, workload, chosen, version, state_dtype, kernel, block)
+        from kvcalc.engines.vllm_states import with_states
+
+        made = with_states(owners, made, states, workload, chosen, version, state_dtype, kernel, block)
         block = max(one.block for one in made)
     return _grouped(block, made, version)
 
@@ -149,7 +148,7 @@ def _check(heads: list[KvHeads], vectors: list[Vector], states: list[Recurrent],
     for state in states:
         if state.kind not in STATES and not (state.kind == "linear" and version in OLD):
             refuse("vllm", state.label)
-        if state.heads % tp or state.channels % tp or (state.groups > 1 and state.groups % tp):
+        if not state.divides(tp):
             raise KvcalcError(f"vllm: the heads or groups of {state.label} do not divide by --tp {tp}")
         if state.kind == "kda" and version == "0.11.0":  # which has none
             refuse(f"vllm@{version}", state.label)
@@ -191,74 +190,6 @@ def _heads(kind: KvHeads, tp: int, dtype: str, block: int, version: str, *, wind
         inner = [made(kind.layers - ends, dtype, inside)] if kind.layers > ends else []
         return [made(ends, "bf16", tuple(at for at in kind.at if at not in inside)), *inner]
     return [made(kind.layers, dtype, kind.at)]
-
-
-def _with_states(
-    owners: list[Kind],
-    attending: list[Spec],
-    states: list[Recurrent],
-    workload: Workload,
-    chosen: Settings,
-    version: str,
-    state_dtype: str,
-    kernel: int,
-    block: int,
-) -> list[Spec]:
-    """States take a page as attention does, whose block is raised until the largest state fits into one.
-
-    Before 0.33 models with states have no prefix cache unless it is asked for, and 0.11 has it for none.
-    """
-    caching = bool(chosen["enable_prefix_caching"]) and bool(attending) and version not in OLD
-    if version in OLD and ("enable_prefix_caching", "on") in workload.engine_options:
-        refuse(f"vllm@{version} with enable_prefix_caching", states[0].label)
-    drafts = int(chosen["num_speculative_tokens"])
-    sizes = [_state_bytes(kind, workload, state_dtype, workload.tensor_parallel, drafts) for kind in states]
-    wholes = [_state_bytes(kind, workload, state_dtype, 1, drafts) for kind in states]
-    if attending:
-        row, least = attending[0].row, max(kernel, block)
-        if any(one.latent for one in attending) and version not in OLD:
-            least = max(least, LATENT_BESIDE_STATES)
-        aligns = [_align(kind) for kind in states]
-        if caching and all(aligns):
-            least = lcm(least, *aligns)
-        raised = least * -(-max(sizes) // (least * row))
-        block = max(block, kernel * -(-raised // kernel))
-    made = []
-    at = dict(zip((id(kind) for kind in states), zip(sizes, wholes, strict=True), strict=True))
-    again = iter(attending)
-    for kind in owners:
-        if not isinstance(kind, Recurrent):
-            spec = next(again)
-            made.append(spec._replace(block=block, page=block * spec.row))
-            continue
-        size, whole = at[id(kind)]
-        page = block * attending[0].row if attending else size
-        spare = 0 if version == "0.11.0" else drafts
-        blocks = 1 + spare if not caching else 2 + spare + (_align(kind) > 0)
-        like = (size, kind.recurrent, kind.channels, blocks)  # specs of other shapes are not equal
-        made.append(Spec(kind.layers, kind.label, STATE, 0, block, size, page, whole, blocks, like, at=kind.at))
-    return made
-
-
-def _align(kind: Recurrent) -> int:
-    """Tokens between the checkpoints of a state, 0 where it keeps none: then there is no spare block for one either."""
-    if kind.kind == "gated_deltanet":
-        return GDN_ALIGN
-    if kind.kind == "kda":
-        return KIMI_K3_ALIGN if kind.kimi_k3 else 0
-    return 1 if kind.kind == "mamba2" else 0
-
-
-def _state_bytes(kind: Recurrent, workload: Workload, state_dtype: str, tp: int, drafts: int) -> int:
-    """A layer's state on one rank: the convolution in the model's dtype, the recurrent state in its own."""
-    own = workload.state_dtype or state_dtype
-    each = {"fp32": 4, "bf16": 2, "fp16": 2}.get(own or "bf16")
-    if each is None:
-        raise KvcalcError(f"vllm: it keeps no state of {own}", "--state-dtype fp32, bf16 or fp16")
-    if not own:
-        each = 4 if kind.kind == "kda" else pages.model_bytes(workload)
-    drafts = drafts if kind.kind in ("mamba2", "gated_deltanet") else 0
-    return kind.conv_of_a_rank(tp, drafts) * pages.model_bytes(workload) + kind.recurrent // tp * each
 
 
 def _grouped(block: int, made: list[Spec], version: str) -> Plan:

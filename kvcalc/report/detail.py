@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.settings import told_engine
 from kvcalc.recompute import trades
 from kvcalc.report.recompute import recompute_table
 from kvcalc.report.rope import support_table
@@ -72,7 +73,9 @@ def _layers(report: Report, facts: Sequence[Fact]) -> Table:
 
     spec, workload = report.spec, report.workload
     title = f"{report.name}: {spec.attention}, {spec.layers} layers, context {tokens(workload.context_tokens)}"
-    title += f", engine {workload.engine}" if workload.engine != "paper" else ""
+    shared = spread(workload._asdict())
+    title += f", engine {told_engine(workload)}" if workload.engine != "paper" else ""
+    title += f", {shared}" if shared else ""
     left_out = (f"The {spec.left_out} are left out: the numbers are the language model's.",) if spec.left_out else ()
     source = (f"Source: {spec.source}",) if spec.source else ()
     columns = (
@@ -177,7 +180,7 @@ def _summary(report: Report, facts: Sequence[Fact]) -> Table:
 
 
 def _value(fact: Fact) -> str:
-    if fact.quantity.endswith("_bytes"):
+    if fact.quantity.endswith("_bytes") or fact.quantity in ON_ALL:
         return bytes_binary(int(fact.value or 0))
     if fact.quantity.endswith("_flops") or isinstance(fact.value, float):
         return decimal(fact.value)
