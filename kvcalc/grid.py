@@ -6,6 +6,7 @@ Sizes are lists and ranges, ends included: '1k,8k,128k', '1k:1m:x2' (times 2), '
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
@@ -16,7 +17,8 @@ from kvcalc.workload import Workload, parse_tokens
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-MAX_SIZES = 10_000_000
+MAX_SIZES = 1_000_000  # of one option
+MAX_SETTINGS = 10_000  # of all options but the two that a setting lists: each is formulas of its own
 
 
 class Setting(NamedTuple):
@@ -66,6 +68,10 @@ def parse_grid(options: Mapping[str, str | Sequence[str] | None]) -> Grid:
     batches = tuple(int(size) for size in axes.pop("batch", (1,)))
     varied = "prompt" if "prompt" in axes and "context" not in axes else "context"
     sizes = tuple(int(size) for size in axes.pop(varied, ()))
+    if prod(map(len, axes.values())) > MAX_SETTINGS:
+        longest = max(axes, key=lambda name: len(axes[name]))
+        message = f"{flag_of(longest)}: the combinations of all options are more than {MAX_SETTINGS:,}"
+        raise KvcalcError(message, f"long ranges are for {flag_of(varied)} and --batch, which do not count")
     settings = []
     for values in product(*axes.values()):
         read: dict[str, Any] = dict(zip(axes, values, strict=True))

@@ -222,7 +222,11 @@ def test_a_hundred_thousand_rows_in_little_memory(tmp_path: Path) -> None:
         ("--kv-cache on,of", "--kv-cache: unknown word 'of'"),
         ("--mla-decode both", "one of absorbed, naive"),
         ("--context 1:3000:1", "3,000 rows are too many for a table"),
-        ("--context 1:1000000000:1", "more than 10,000,000 sizes"),
+        ("--context 1:1000000000:1", "more than 1,000,000 sizes"),
+        (
+            "--prompt 1k --cached 1:1000000:1 --generate 1:9:1",
+            "--cached: the combinations of all options",
+        ),
     ],
 )
 def test_a_grid_that_makes_no_sense_is_refused(line: str, told: str) -> None:
@@ -267,9 +271,9 @@ def test_a_bar_on_a_terminal_alone(tmp_path: Path) -> None:
 
 
 def test_a_kill_leaves_nothing_half_written(tmp_path: Path) -> None:
-    line = ["sweep", "gpt2", "--context", "1:10000000:1", "-q", "-o", str(tmp_path / "rows.csv")]
+    line = ["sweep", "gpt2", "--context", "1:1000000:1", "--batch", "1:10:1", "-q", "-o", str(tmp_path / "rows.csv")]
     process = subprocess.Popen([*KVCALC, *line], env=environment())
-    while not os.listdir(tmp_path):
+    while process.poll() is None and not os.listdir(tmp_path):
         time.sleep(0.05)
     process.terminate()
     assert process.wait(timeout=60) == 143
