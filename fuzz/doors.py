@@ -27,6 +27,9 @@ class Door(NamedTuple):
     words: Callable[[], list[bytes]]
 
 
+MOST_CHARACTERS = 10_000
+
+
 class LiedError(Exception):
     """Something came of the bytes that must not: an error of the wrong kind, or a number that is none."""
 
@@ -56,8 +59,8 @@ def refusing(read: Callable[[], object]) -> KvcalcError | None:
     try:
         read()
     except KvcalcError as error:
-        if not str(error):
-            raise LiedError("an error without a word") from error
+        if not 1 < len(str(error)) < MOST_CHARACTERS:
+            raise LiedError(f"an error of {len(str(error))} characters") from error
         return error
     return None
 

@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from doors import Door
 
 SHARES = {  # of a hundred executions, by what one takes
-    "yaml": 0.6,
-    "config.json": 0.6,
-    "gguf": 6,
-    "budget": 1.3,
-    "hardware": 1.3,
-    "baseline": 0.4,
-    "hub": 0.6,
-    "valid": 0.15,
-    "command": 0.05,
-    "formula": 38,
-    "sizes": 32,
-    "grid": 8,
-    "words": 11,
+    "yaml": 0.5,
+    "config.json": 0.5,
+    "gguf": 3,
+    "budget": 0.8,
+    "hardware": 0.8,
+    "baseline": 0.3,
+    "hub": 0.4,
+    "valid": 0.1,
+    "command": 0.03,
+    "formula": 42,
+    "sizes": 37.57,
+    "grid": 6,
+    "words": 8,
 }
 MOST_SECONDS = 1.0
 MOST_BYTES = 300 << 20

@@ -9,10 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+MOST_CHARACTERS = 4000  # of a sentence: a file may hold a word of a megabyte
+
+
 class KvcalcError(Exception):
     """Input that cannot be answered: printed as one message on stderr, exit code 2."""
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message, hint = _cut(message), _cut(hint)
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -45,6 +49,11 @@ class FileError(ConfigError):
 
 class FormulaError(KvcalcError):
     """A formula that cannot be read or evaluated."""
+
+
+def _cut(text: str) -> str:
+    """The beginning and the end of a sentence that is too long."""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 103]}...{text[-100:]}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

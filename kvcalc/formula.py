@@ -83,7 +83,9 @@ class Formula(NamedTuple):
     def _with_definitions(self, symbols: Mapping[str, int]) -> dict[str, int]:
         local = dict(symbols)
         for definition in self.definitions:
-            local[definition.symbol] = definition.value(local)
+            value = local[definition.symbol] = definition.value(local)
+            if value.bit_length() > MAX_BITS:  # or each could square the one before
+                raise FormulaError(f"{definition.symbol} is too large a number")
         return local
 
     def evaluate_with(self, symbols: Mapping[str, Any], operations: Operations) -> Any:

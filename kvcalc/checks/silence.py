@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kvcalc.readers.text import Document
 
 VERBS = ("ignore", "ignore-file")
-_DIRECTIVE = re.compile(r"#\s*kvcalc\s*:\s*(?P<verb>[^\s(]*)\s*(?P<codes>[^(]*)(?P<reason>\(.*\))?\s*$")
+_DIRECTIVE = re.compile(r"#\s*kvcalc\s*:\s*(?P<verb>[^\s(]*)(?P<codes>[^(]*)(?P<reason>\(.*\)\s*)?$")
 _MEANT = re.compile(r"#\s*kvcalc\s*:")
 EXAMPLE = "write # kvcalc: ignore KV105 (reason), or ignore-file"
 

@@ -105,6 +105,8 @@ def plan_of(kinds: Sequence[Kind], workload: Workload, chosen: Settings, version
 
         return packed_plan(kinds, workload, chosen, version)
     owners = [kind for kind in kinds if isinstance(kind, Recurrent) or not kind.shares]
+    if not owners:
+        raise KvcalcError("vllm: no layer of this model caches anything", "--engine paper counts nothing too")
     heads = [kind for kind in owners if isinstance(kind, KvHeads)]
     vectors = [kind for kind in owners if isinstance(kind, Vector)]
     states = [kind for kind in owners if isinstance(kind, Recurrent)]

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from kvcalc.rows import Row
     from kvcalc.variants import Variant
 
-MAX_BYTES = 100_000_000
+MAX_BYTES = 20_000_000  # 7,000 rows
+MAX_VALUES = 600_000  # about: what separates them is counted, before anything is made
 LARGEST = 10**60
 HINT = "a baseline is what `kvcalc compare MODELS --format json` wrote"
 # What a row says under a name of Workload's, and what it must be.
@@ -178,6 +179,8 @@ def _read(file: str, text: str) -> Iterator[_Asked]:
 
 def _records(file: str, text: str) -> list[Any]:
     """A JSON array of rows, or one row a line."""
+    if sum(map(text.count, ",[{")) > MAX_VALUES:
+        raise ConfigError(file, f"more than {MAX_VALUES:,} values", hint=HINT)
     try:
         data = json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -206,7 +209,7 @@ def _no_constant(name: str) -> None:
 
 def _asked(data: Any) -> _Asked:
     """A row as a question and its answers. Raises KvcalcError where it is none."""
-    if not isinstance(data, dict) or not isinstance(data.get("model"), str) or "context_tokens" not in data:
+    if not isinstance(data, dict) or not isinstance(data.get("model"), str) or data.get("context_tokens") is None:
         raise KvcalcError("not a row of `kvcalc compare`: it has no model and context_tokens", HINT)
     for key in COMPARED:
         value = data.get(key)

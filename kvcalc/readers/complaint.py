@@ -27,7 +27,7 @@ NOT = {  # pydantic's types of error that only say what a value is not
     "model_attributes_type": "a mapping",
 }
 ALLOWED = {
-    NAME: "letters, digits and . _ / - only, a letter or digit first",
+    NAME: "letters, digits and . _ / - only, a letter or digit first, 200 at most",
     SYMBOL: "a symbol is letters, digits and _, a letter first, as in n_h, d_c' or d_h^R",
 }
 OTHER_TEXT = "no = + - @ or blank at its beginning, and no control characters: it may stand in a spreadsheet"

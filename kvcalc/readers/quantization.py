@@ -48,6 +48,8 @@ ELSEWHERE = re.compile(
 )
 ROOTS = ("model.layers.", "model.language_model.layers.", "language_model.model.layers.")
 MAX_CHOICES = 64
+MAX_TRIES = 100_000  # of all patterns in all layers: 200 in 100 are much
+MAX_GLOBS = 50_000  # characters of them all
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
 
 
@@ -152,6 +154,8 @@ def _kept(given: dict[str, Any], native: dict[str, Any]) -> tuple[list[str], str
     patterns = [one for one in written if isinstance(one, str)]
     plain = {one for one in patterns if not one.startswith("re:") and "*" not in one}
     globs = {one: _globs(one) for one in patterns if one not in plain}
+    if len(globs) * native["num_hidden_layers"] > MAX_TRIES or sum(map(len, globs)) > MAX_GLOBS:
+        globs = dict.fromkeys(globs, [])
     every = re.compile("|".join(f"(?:{translate(glob)})" for found in globs.values() for glob in found) or r"(?!)")
     layers = list(_layers(native))
     kept, partly = [], []
@@ -241,7 +245,8 @@ def _covers(plain: set[str], globs: re.Pattern[str], module: str) -> bool:
 
 def _known(name: str) -> bool:
     """Whether a plain name is of a module that is counted by kind, or of one that no format holds anyway."""
-    tail = re.sub(r".*layers\.\d+\.?", "", name)
+    *_, last = (0, *(found.end() for found in re.finditer(r"layers\.\d+\.?", name)))
+    tail = name[last:]
     known = [module for spellings in MODULES.values() for modules in spellings for module in modules]
     inside = any(module == tail or module.startswith(f"{tail}.") or tail in module.split(".") for module in known)
     return not tail or inside or bool(ELSEWHERE.search(name)) or any(tail.startswith(one) for one in LEFT_ANYWAY)

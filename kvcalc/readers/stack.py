@@ -47,8 +47,9 @@ def kinds_of(stack: Stack) -> list[str]:
         hint = "" if field == "layer_pattern" else f"list {total}, or let layer_pattern repeat"
         message = f"{field} lists {listed} layers, but num_hidden_layers is {total}"
         raise stack.error((field,), message, hint)
+    ordered = dict(runs)
     for kind in file.layers or {}:
-        if kind not in dict(runs):
+        if kind not in ordered:
             raise stack.error(("layers", kind), f"no layer is of the kind {kind!r}", f"name it in {field}")
     if file.shares_kv:
         raise stack.error(("shares_kv",), "shares_kv stands with a kind of layer, not above them all")
@@ -60,9 +61,9 @@ def _runs(stack: Stack, field: str, entries: list[str]) -> Iterator[tuple[str, i
     """Read 'local x5' as five layers of a kind that is described."""
     known = stack.file.layers or {}
     for at, entry in enumerate(entries):
-        match = re.fullmatch(r"(.+?)(?:\s+x([1-9][0-9]{0,4}))?", entry)
+        match = re.fullmatch(r"(.*\S)\s+x([1-9][0-9]{0,4})", entry)  # linear: many blanks are no trap
         name = match[1] if match else entry
         if name not in known:
             hint = did_you_mean(name, known) or f"`layers` describes {', '.join(known) or 'none'}"
             raise stack.error((field, at), f"unknown kind of layer {name!r}", hint)
-        yield name, int(match[2] or 1) if match else 1
+        yield name, int(match[2]) if match else 1

@@ -14,8 +14,8 @@ from pydantic import (  # noqa: TID253  # imported only once a file is read
 
 Size = Annotated[int, Field(gt=0, le=10**9)]
 SizeOrZero = Annotated[int, Field(ge=0, le=10**9)]
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
-SYMBOL = r"^[A-Za-z_][A-Za-z_0-9]*(\^[A-Za-z]+)?'*$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$"
+SYMBOL = r"^[A-Za-z_][A-Za-z_0-9]{0,99}(\^[A-Za-z]{1,99})?'{0,9}$"
 
 # Free text reaches terminals and spreadsheets: it may steer neither.
 TEXT = r"^[^=+\-@\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 5_000_000  # a config that names the format of every expert's weights takes 3 MB
 MAX_DEPTH = 20
-MAX_VALUES = 50_000
+MAX_VALUES = 50_000  # of all documents of a file
+MAX_JSON_VALUES = 500_000  # about: what separates them is counted, before anything is made
 TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
@@ -118,6 +119,9 @@ def parse_documents(shown: str, text: str) -> list[Document]:
 def _read_json(path: str, text: str) -> Document | None:
     """Read JSON; None where it is none and may still be YAML, whose flow mappings begin with a brace too."""
 
+    if sum(map(text.count, ",[{")) > MAX_JSON_VALUES:
+        raise ConfigError(path, f"more than {MAX_JSON_VALUES:,} values: not a model config")
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
@@ -184,7 +188,7 @@ def _read_yaml(path: str, text: str, *, values: bool = True) -> Iterator[Documen
     try:
         for event in yaml.parse(text, Loader=loader):
             if isinstance(event, yaml.DocumentStartEvent):
-                builder = _Builder(path, values=values)
+                builder = _Builder(path, values=values, before=builder.taken)
             elif isinstance(event, yaml.DocumentEndEvent):
                 if builder.data is not None:
                     yield Document(path, builder.data, builder.found_marks, text)
@@ -211,12 +215,18 @@ class _Frame(NamedTuple):
 class _Builder:
     """Builds one document from events, iteratively."""
 
-    def __init__(self, path: str, *, values: bool) -> None:
+    def __init__(self, path: str, *, values: bool, before: int = 0) -> None:
         self.path = path
+        self.before = before
         self.values = values
         self.data: Any = None
         self.marks: dict[Place, Mark] = {}
         self._stack: list[_Frame] = []
+
+    @property
+    def taken(self) -> int:
+        """Values of this document and of those before it."""
+        return self.before + len(self.marks)
 
     def found_marks(self) -> dict[Place, Mark]:
         """Where each key stands."""
@@ -225,7 +235,7 @@ class _Builder:
     def take(self, event: Any) -> None:  # yaml's events carry no common type
         """Take the next event."""
         kind = type(event).__name__
-        if len(self.marks) > MAX_VALUES:
+        if self.taken > MAX_VALUES:
             raise ConfigError(self.path, f"more than {MAX_VALUES:,} values: not a model config")
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         if kind == "AliasEvent" or getattr(event, "anchor", None):
