@@ -155,7 +155,7 @@ def _kept(given: dict[str, Any], native: dict[str, Any]) -> tuple[list[str], str
     plain = {one for one in patterns if not one.startswith("re:") and "*" not in one}
     globs = {one: _globs(one) for one in patterns if one not in plain}
     if len(globs) * native["num_hidden_layers"] > MAX_TRIES or sum(map(len, globs)) > MAX_GLOBS:
-        globs = dict.fromkeys(globs, [])
+        globs = {one: [] for one in globs}
     every = re.compile("|".join(f"(?:{translate(glob)})" for found in globs.values() for glob in found) or r"(?!)")
     layers = list(_layers(native))
     kept, partly = [], []

@@ -118,7 +118,6 @@ def parse_documents(shown: str, text: str) -> list[Document]:
 
 def _read_json(path: str, text: str) -> Document | None:
     """Read JSON; None where it is none and may still be YAML, whose flow mappings begin with a brace too."""
-
     if sum(map(text.count, ",[{")) > MAX_JSON_VALUES:
         raise ConfigError(path, f"more than {MAX_JSON_VALUES:,} values: not a model config")
 
