@@ -7,6 +7,9 @@ import os
 from functools import cache
 from typing import Any
 
+import pytest
+
+import kvcalc
 from kvcalc.analysis import analyze
 from kvcalc.attention.heads import Heads
 from kvcalc.attention.latent import Latent
@@ -19,6 +22,21 @@ from kvcalc.readers.native import read_native
 from kvcalc.readers.text import Document
 from kvcalc.workload import Workload
 
+
+def kinds() -> dict[object, list[str]]:
+    """The bundled models by what their layers remember and how far they reach."""
+    found: dict[object, list[str]] = {}
+    for name in kvcalc.names():
+        branches = kvcalc.load(name).branches()
+        found.setdefault(frozenset((type(one.memory), one.reach.kind) for _, one in branches), []).append(name)
+    return found
+
+
+ONE_OF_A_KIND = [names[0] for names in kinds().values()]
+THE_REST = [name for name in kvcalc.names() if name not in ONE_OF_A_KIND]
+each_kind_or_all = pytest.mark.parametrize(
+    "names", [ONE_OF_A_KIND, pytest.param(THE_REST, marks=pytest.mark.long)], ids=["kinds", "all"]
+)
 TRUTH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "truth")
 
 

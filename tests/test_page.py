@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import kvcalc
+from builders import each_kind_or_all
 from kvcalc.explanation import MEANINGS
 from kvcalc.formula import APPLY, parse
 from kvcalc.report.page.mathml import mathml, symbol
@@ -55,21 +56,8 @@ def run(program: Program, n: int, b: int) -> list[int]:
     return [t[at] for at in range(len(program.lines))]
 
 
-def kinds() -> dict[object, list[str]]:
-    """The bundled models by what their layers remember and how far they reach."""
-    found: dict[object, list[str]] = {}
-    for name in kvcalc.names():
-        branches = kvcalc.load(name).branches()
-        found.setdefault(frozenset((type(one.memory), one.reach.kind) for _, one in branches), []).append(name)
-    return found
-
-
-ONE_OF_A_KIND = [names[0] for names in kinds().values()]
-THE_REST = [name for name in kvcalc.names() if name not in ONE_OF_A_KIND]
-
-
 @pytest.mark.parametrize("options", WORKLOADS, ids=json.dumps)
-@pytest.mark.parametrize("names", [ONE_OF_A_KIND, pytest.param(THE_REST, marks=pytest.mark.long)], ids=["kinds", "all"])
+@each_kind_or_all
 def test_a_model_computes_the_same_in_the_page(names: list[str], options: dict[str, Any]) -> None:
     """Made at one context and batch, right at every other."""
     checked = 0

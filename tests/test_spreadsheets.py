@@ -62,7 +62,7 @@ def block(**columns: Value | list[Value]) -> Block:
 
 @pytest.mark.parametrize("line", LINES)
 def test_parquet_holds_the_json_rows_exactly(line: str, tmp_path: Path) -> None:
-    done = kvcalc(line, "-q", "-o", str(tmp_path / "rows.parquet"))
+    done = quickly(*line.split(), "-q", "-o", str(tmp_path / "rows.parquet"))
     assert done == (0, "", "")
     table = files.read_table(tmp_path / "rows.parquet")
     rows = json.loads(piped(f"{line} -q --format json"))
