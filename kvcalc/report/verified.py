@@ -11,19 +11,26 @@ if TYPE_CHECKING:
     from kvcalc.verify.census import Census
     from kvcalc.verify.run import Verified
 
+WHERE = 24  # characters
+
 
 def verified_table(verified: Verified) -> Table:
     """One line a number: the library's, kvcalc's, and whether they agree."""
     told = verified.compared
     columns = (
         Column("what", tuple(c.what for c in told), numeric=False),
-        Column("where", tuple(c.where for c in told), numeric=False, rank=1),
+        Column("where", tuple(_cut(c.where) for c in told), numeric=False, rank=1),
         Column("library", tuple("-" if c.library is None else count(c.library) for c in told)),
         Column("kvcalc", tuple("-" if c.kvcalc is None else count(c.kvcalc) for c in told)),
         Column("result", tuple(c.result for c in told), numeric=False),
         Column("the library's tensors", tuple(c.note for c in told), numeric=False, rank=2),
     )
     return Table(f"{verified.spec.name}: {verified.library}", columns)
+
+
+def _cut(where: str) -> str:
+    """The first of many layers; a record names them all."""
+    return where if len(where) <= WHERE else f"{where[: WHERE - 3].rpartition(' ')[0]} ..."
 
 
 def census_table(census: Census) -> Table:

@@ -6,7 +6,7 @@ What is not here is not compared, and said so.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.quantity import Quantity
 from kvcalc.tuples import NamedTuple
@@ -45,6 +45,12 @@ CHUNKED = {
     ),
 }
 NAMES = tuple(dict.fromkeys(name for told in CHUNKED.values() for name in told.names))
+
+
+def sizes_of(config: Any) -> dict[str, int]:
+    """What the library's config says of the sizes of chunks."""
+    found = {name: getattr(config, name, None) for name in NAMES}
+    return {name: size for name, size in found.items() if isinstance(size, int) and size > 0}
 
 
 def runs_chunks(memory: Memory) -> bool:

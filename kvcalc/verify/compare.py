@@ -36,7 +36,7 @@ class Compared(NamedTuple):
 
 def compare(live: Observation, ours: Expectation) -> list[Compared]:
     """Parameters, what each group of like layers holds, the whole cache, FLOPs."""
-    not_run = NOT_PREFILL if ours.prefill_flops is None else live.unread or live.unseen
+    not_run = ours.unmodelled or live.unread or live.unseen
     held: int | None = ours.cache_elements
     if not live.cache_elements and held:
         held, ours, live = None, ours._replace(by_layer={}, decode_flops=None), live._replace(unseen=NO_CACHE)
@@ -51,7 +51,6 @@ def compare(live: Observation, ours: Expectation) -> list[Compared]:
 
 
 NO_CACHE = "the library keeps no cache of this model"
-NOT_PREFILL = "the library runs a recurrence, or an encoder's windows, in blocks"
 
 
 def _layers(live: Observation, ours: Expectation) -> Iterator[Compared]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.errors import KvcalcError
 from kvcalc.tuples import NamedTuple
 from kvcalc.verify.build import build, library
+from kvcalc.verify.chunks import sizes_of
 from kvcalc.verify.compare import Compared, compare
 from kvcalc.verify.expect import expect
 from kvcalc.verify.observe import observe
@@ -72,8 +73,10 @@ def verify_loaded(loaded: Loaded, tokens: int | None = None) -> Verified:
     n = tokens or tokens_for(spec)
     encoder_tokens = encoder_tokens_for(spec)
     encodes = spec.encoder is not None
-    name, seen = build(fields, lambda live: (live.name, observe(live, n, encoder_tokens, encodes=encodes)))
-    compared = compare(seen, expect(spec, n, seen.encoder_tokens))
+    name, sizes, seen = build(
+        fields, lambda live: (live.name, sizes_of(live.text), observe(live, n, encoder_tokens, encodes=encodes))
+    )
+    compared = compare(seen, expect(spec, n, seen.encoder_tokens, sizes))
     return Verified(spec, f"{name} of transformers {transformers.__version__}", seen, tuple(compared))
 
 

@@ -81,6 +81,8 @@ def switch(fields: Fields) -> dict[str, Any]:
     for stack, total in layers.items():
         wanted = fields.number_or_zero(f"num_sparse_{stack}_layers")
         step = total // wanted if wanted else total
+        if fields.given(f"{stack}_sparse_step"):  # what the library makes of both, and reads where a file has it
+            step = fields.number_or_zero(f"{stack}_sparse_step")
         kinds[stack] = ["moe" if step and (step == 1 or i % step == 1) else "dense" for i in range(total)]
     return {**gated(fields), "gated": False, "untied": not fields.flag("tie_word_embeddings"), **kinds_of(kinds)}
 
