@@ -84,7 +84,7 @@ FAMILIES: dict[str, Family] = {
     "glm4_moe_lite": Family(
         {
             **DEEPSEEK,
-            "attention": {**MLA, "qk_rope_head_dim": field("qk_rope_head_dim", "head_dim")},
+            "attention": {**MLA, "qk_rope_head_dim": field("head_dim")},  # one field of two names
             "mtp": MTP,
         },
         experts=sparse_from(1, reads=False),
