@@ -76,6 +76,11 @@ def kinds(number: int) -> str:
     return native(num_hidden_layers=number, layers={name: {} for name in names}, layer_types=names)
 
 
+def differing(number: int) -> str:
+    layers = {f"k{at}": {"sliding_window": at + 1} for at in range(number)}
+    return native(num_hidden_layers=number, layers=layers, layer_types=list(layers))
+
+
 def fp8(patterns: list[str], layers: int = 4) -> str:
     weights = {**FP8, "modules_to_not_convert": patterns}
     return json.dumps({**LLAMA, "num_hidden_layers": layers, "quantization_config": weights})
@@ -86,6 +91,7 @@ FOUND: dict[str, tuple[Callable[[], str], str]] = {  # the text of a file, and h
     "squares_of_squares": (lambda: custom("b%7 where b = 9**99, " + ", ".join(["b = b*b"] * 80)), "too large a number"),
     "a_tower": (lambda: custom("2**2**2**99"), "too large a number"),
     "kinds_by_the_thousand": (lambda: kinds(8_000), ""),
+    "layers_that_all_differ": (lambda: differing(2_000), "more than 256"),
     "a_long_kind": (lambda: native(layers={"a": {}}, layer_types=["a" * 400_000]), "unknown kind"),
     "a_long_name": (lambda: native(name="a" * 400_000), "name: 'aaa"),
     "a_long_model_type": (lambda: json.dumps({**LLAMA, "model_type": "a" * 400_000}), "model_type 'aaa"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SOURCE_MTP = "DeepSeek-V3 (arXiv:2412.19437) sec. 2.2: hidden state and next token's embedding, each behind a norm"
 MTP_PROJECTION = Extra("mtp-projection", "2*d*d", "4*d*d", (), SOURCE_MTP)
 MTP_NORMS = 3
+MAX_KINDS = 256  # of layers that differ: published models have tens at most
 
 
 def groups_of(stack: Stack) -> tuple[LayerGroup, ...]:
@@ -41,6 +42,8 @@ def groups_of(stack: Stack) -> tuple[LayerGroup, ...]:
     indices: dict[Layer, list[int]] = {}
     for index, layer in enumerate(layers):
         indices.setdefault(layer, []).append(index)
+    if len(indices) > MAX_KINDS:
+        raise stack.error(("layers",), f"{len(indices):,} layers that differ are more than {MAX_KINDS}")
     return tuple(LayerGroup(layer, tuple(where)) for layer, where in indices.items())
 
 
