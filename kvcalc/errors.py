@@ -22,7 +22,8 @@ class KvcalcError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+        message = _one_line(self.message)
+        return f"{message}\n  {self.hint}" if self.hint else message
 
 
 class ConfigError(KvcalcError):
@@ -35,7 +36,8 @@ class ConfigError(KvcalcError):
         self.column = column
 
     def __str__(self) -> str:
-        place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        path = _one_line(self.path)
+        place = f"{path}:{self.line}:{self.column}" if self.line else path
         return f"{place}: {super().__str__()}"
 
 
@@ -54,6 +56,11 @@ class FormulaError(KvcalcError):
 def _cut(text: str) -> str:
     """The beginning and the end of a sentence that is too long."""
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 103]}...{text[-100:]}"
+
+
+def _one_line(text: str) -> str:
+    """The name of a file may hold the end of a line: what stands behind it begins none."""
+    return text.replace("\n", "\\n")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

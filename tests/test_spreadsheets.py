@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 BIG = "compare deepseek-v3 qwen3-8b --context 1m --batch 1024 --generate 4"
 LINES = [*COMMANDS, BIG, "show deepseek-v3 --context 1m --batch 1024", "show gpt2 --provenance", "explain gpt2 -b 9"]
+LINES += ["fit gpt2 --on H100", "rope --base 10000 --context 4k"]
 MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 HOSTILE = ["=1+1", "+1", "-1", "@SUM(A1)", "007", "1-2", "2024-01-05", "1e5", "TRUE", "http://a.b", "_x0041_", "&amp;"]
 MARKUP = ["<r><f>1+1</f></r>", "</t></is></c>", "<b>", '"', "a\nb", "\x1b[31m", " a ", "\u00e9\U0001f600"]
@@ -99,6 +100,7 @@ def test_parquet_types_are_the_narrowest_that_hold_every_value(tmp_path: Path) -
         ([0.125, 1e-5], [2**53 + 1], pyarrow.decimal128(38, 5)),
         ([1e30], [2**53 + 1, 0.1], pyarrow.decimal128(38, 1)),
         ([1, None], ["a"], pyarrow.string()),
+        ([None], [True, False], pyarrow.bool_()),
     ],
 )
 def test_a_later_block_widens_the_type_of_the_whole_column(first: list[Value], last: list[Value], kind: Any) -> None:
@@ -157,15 +159,16 @@ def opened(data: bytes) -> dict[str, ElementTree.Element]:
 
 
 def cells(parts: dict[str, ElementTree.Element]) -> list[dict[str, str | float]]:
-    """The rows of the sheet as they are stored: text or a number, by the letters of their column."""
+    """The rows of the sheet as they are stored: text, a number or a truth, by the letters of their column."""
     rows = []
     for row in parts["xl/worksheets/sheet1.xml"].iter(f"{MAIN}row"):
         found: dict[str, str | float] = {}
         for cell in row.iter(f"{MAIN}c"):
             text = "".join(cell.itertext())
-            assert cell.get("t") in (None, "inlineStr")
+            kind = cell.get("t")
+            assert kind in (None, "inlineStr", "b")
             assert cell.find(f"{MAIN}f") is None
-            found[str(cell.get("r")).rstrip("0123456789")] = text if cell.get("t") else float(text)
+            found[str(cell.get("r")).rstrip("0123456789")] = text if kind == "inlineStr" else float(text)
         rows.append(found)
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -42,6 +43,9 @@ EPILOG = (
     "kvcalc compare my.yaml --context 128k --format csv\n\n"
     "kvcalc explain llama-3.1-8b cache_bytes"
 )
+
+
+USAGE: Any = typer.BadParameter.__bases__[0]  # what typer raises for words that it does not understand
 
 
 class LazyGroup(TyperGroup):
@@ -101,7 +105,12 @@ def kvcalc(
 def run() -> None:
     """Run the command line: exit 0, or 2 with one message on stderr."""
     try:
-        typer.main.get_command(app).main(prog_name="kvcalc")
+        code = typer.main.get_command(app).main(prog_name="kvcalc", standalone_mode=False)
+    except USAGE as error:
+        told = io.StringIO()
+        error.show(told)
+        complain(told.getvalue().rstrip("\n"))
+        sys.exit(2)
     except KvcalcError as error:
         complain(f"kvcalc: {error}")
         sys.exit(2)
@@ -109,3 +118,4 @@ def run() -> None:
         complain(f"kvcalc: cannot be written: {error.strerror}")
         sys.stdout = None  # nothing is left to flush at the exit
         sys.exit(2)
+    sys.exit(code or 0)

@@ -291,22 +291,27 @@ def _mode(path: str) -> int:
 
 def _replace(path: str, fill: Callable[[BinaryIO], None]) -> None:
     """Write beside the file and rename, so that nobody ever sees half of it."""
-    import tempfile
-
-    temporary = ""
+    temporary = ""  # known before it is made: a signal may come in between
     target = os.path.realpath(path)  # a link is written through, and stays
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # a device or a pipe cannot be renamed over
             with open(path, "wb") as file:
                 fill(file)
             return
-        handle, temporary = tempfile.mkstemp(prefix=".kvcalc-", dir=os.path.dirname(target))
-        with os.fdopen(handle, "wb") as file:
+        temporary = os.path.join(os.path.dirname(target), f".kvcalc-{os.urandom(8).hex()}")
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             fill(file)
         os.chmod(temporary, _mode(target))
         os.replace(temporary, target)
     except OSError as error:
         raise KvcalcError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+        try:
+            _remove(temporary)
+        finally:  # where a signal came in the middle of that
+            _remove(temporary)
+
+
+def _remove(path: str) -> None:
+    if os.path.exists(path):
+        os.unlink(path)

@@ -30,7 +30,9 @@ ALLOWED = {
     NAME: "letters, digits and . _ / - only, a letter or digit first, 200 at most",
     SYMBOL: "a symbol is letters, digits and _, a letter first, as in n_h, d_c' or d_h^R",
 }
-OTHER_TEXT = "no = + - @ or blank at its beginning, and no control characters: it may stand in a spreadsheet"
+OTHER_TEXT = (
+    "no = + - @ or blank at its beginning, no control characters, nothing unseen: it may stand in a spreadsheet"
+)
 COMPARED = 200
 
 

@@ -6,7 +6,9 @@ no token itself. Where the hub cannot be reached, what is cached is used.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import FileError, KvcalcError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 PREFIX = "hf:"
 DEADLINE_SECONDS = 30.0  # of everything together: a server may answer a byte at a time
 TIMEOUT_SECONDS = 5.0  # of the first answer
+LOOK_SECONDS = 0.05  # how often the size of what comes is looked at: a server may announce little and send much
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _SOURCE = re.compile(rf"hf:({_PART}(?:/{_PART})?)(?:@([A-Za-z0-9][A-Za-z0-9._/-]{{0,199}}))?")
 
@@ -38,7 +41,7 @@ def read_hub(source: str) -> list[Document]:
         import huggingface_hub  # noqa: F401  # what it is needed for is imported where it is used
     except ImportError:
         raise KvcalcError(f"reading {source} needs huggingface_hub", "pip install 'kvcalc[hub]'") from None
-    path = _within(DEADLINE_SECONDS, source, lambda: _fetch(source, repo, revision))
+    path = _within(DEADLINE_SECONDS, source, lambda: _fetch(source, repo, revision), lambda: _coming_bytes(repo))
     shown = f"{source}/config.json"
     text = read_text(path)
     if text.lstrip()[:1] == "<":
@@ -46,9 +49,10 @@ def read_hub(source: str) -> list[Document]:
     return parse_documents(shown, text)
 
 
-def _within(seconds: float, source: str, work: Callable[[], str]) -> str:
-    """Do it in a thread, and give up when the time is over: the thread ends with the process."""
+def _within(seconds: float, source: str, work: Callable[[], str], coming: Callable[[], int]) -> str:
+    """Do it in a thread, and give up when the time is over or too much comes: the thread ends with the process."""
     from threading import Thread
+    from time import monotonic
 
     done: list[str] = []
     failed: list[BaseException] = []
@@ -60,13 +64,32 @@ def _within(seconds: float, source: str, work: Callable[[], str]) -> str:
             failed.append(error)
 
     thread = Thread(target=run, daemon=True)
+    until = monotonic() + seconds
     thread.start()
-    thread.join(seconds)
+    while thread.is_alive() and monotonic() < until:
+        thread.join(LOOK_SECONDS)
+        if thread.is_alive() and coming() > MAX_BYTES:
+            raise FileError(f"{source}/config.json", f"larger than {MAX_BYTES:,} bytes: not a model config")
     if failed:
         raise failed[0]
     if not done:
         raise FileError(source, f"no answer within {seconds:g} seconds", hint="try again, or see HF_ENDPOINT")
     return done[0]
+
+
+def _coming_bytes(repo: str) -> int:
+    """Of what is being written into the cache for this repository, unpacked: the largest file."""
+    if "huggingface_hub.constants" not in sys.modules:  # the thread is about to import it
+        return 0
+    from huggingface_hub import constants
+
+    folder = os.path.join(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}", "blobs")
+    try:
+        return max(
+            (entry.stat().st_size for entry in os.scandir(folder) if entry.name.endswith(".incomplete")), default=0
+        )
+    except OSError:  # not there yet, or no longer
+        return 0
 
 
 def _fetch(source: str, repo: str, revision: str | None) -> str:
@@ -80,6 +103,7 @@ def _fetch(source: str, repo: str, revision: str | None) -> str:
     if constants.HF_HUB_OFFLINE:
         return _cached(source, wanted, "HF_HUB_OFFLINE is set")
     timeout = min(TIMEOUT_SECONDS, float(constants.HF_HUB_ETAG_TIMEOUT))
+    xet, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True  # it sends the token where an answer says
     try:
         told = get_hf_file_metadata(hf_hub_url(**wanted), token=None, timeout=timeout)
         if told.size is not None and told.size > MAX_BYTES:
@@ -92,6 +116,8 @@ def _fetch(source: str, repo: str, revision: str | None) -> str:
         if refused is None:
             return _cached(source, wanted, _unreached(error))
         raise refused from None
+    finally:
+        constants.HF_HUB_DISABLE_XET = xet
 
 
 def _cached(source: str, wanted: dict[str, Any], why: str) -> str:
@@ -125,6 +151,13 @@ def _refused(source: str, repo: str, revision: str | None, error: Exception) -> 
         return FileError(source, f"access is refused (HTTP {status})", hint=f"{login}, with access to {page}")
     if 300 <= status < 400 or "Redirect" in type(error).__name__:
         return FileError(source, "the server redirects without end", hint="see HF_ENDPOINT")
+    if status == 429:
+        headers = getattr(getattr(error, "response", None), "headers", {})
+        wait = str(headers.get("Retry-After", "")).strip()
+        when = (
+            f"try again in {wait} seconds" if wait.isascii() and wait.isdigit() and len(wait) < 9 else "try again later"
+        )
+        return FileError(source, "too many requests (HTTP 429)", hint=f"{when}, or {login}")
     if 400 <= status < 500:
         return FileError(source, f"the server refused it (HTTP {status})", hint=f"see {page}")
     return None
@@ -139,4 +172,6 @@ def _unreached(error: Exception) -> str:
         return f"the server at {constants.ENDPOINT} failed (HTTP {status})"
     if "Timeout" in type(error).__name__:
         return f"the server at {constants.ENDPOINT} did not answer in time"
+    if "Consistency" in str(error) or "RemoteProtocol" in type(error).__name__ or "Chunked" in type(error).__name__:
+        return f"what the server at {constants.ENDPOINT} sent is not as long as it announced"
     return f"the server at {constants.ENDPOINT} cannot be reached ({type(error).__name__})"

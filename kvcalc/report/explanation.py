@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.formula import written
+from kvcalc.report.places import printable
 from kvcalc.report.table import Column, Table
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def to_text(report: Report, lines: Sequence[Line]) -> str:
             written.append(f"{'  ' * line.depth}    [{line.source}]")
     if meanings := symbols(report, lines):
         written += ["", "Symbols:", *(f"  {symbol}: {meaning}" for symbol, meaning in meanings.items())]
-    return "\n".join(written) + "\n"
+    return "\n".join(map(printable, written)) + "\n"
 
 
 def _equation(line: Line) -> str:

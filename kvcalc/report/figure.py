@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.amounts import in_full
 from kvcalc.figures.words import size
+from kvcalc.report.places import printable
 from kvcalc.report.units import bytes_binary, decimal, duration
 
 if TYPE_CHECKING:
@@ -38,11 +39,6 @@ def exact(axis: Axis, value: float) -> str:
 def axis_title(axis: Axis) -> str:
     """'context, tokens': with its unit, where neither the title nor the ticks say it."""
     return f"{axis.title}, {axis.unit.replace('/', ' a ')}" if axis.unit in ("tokens", "FLOPs/byte") else axis.title
-
-
-def printable(text: str) -> str:
-    """What a name may put into a picture or a terminal: no control, and nothing that turns a line around."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def shown(figure: Figure) -> Figure:

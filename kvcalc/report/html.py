@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from html import escape
+import html
 from typing import TYPE_CHECKING
+
+from kvcalc.report.places import printable
 
 if TYPE_CHECKING:
     from kvcalc.report.table import Column, Table
+
+
+def escape(text: str) -> str:
+    """Text of a file as HTML: no markup, and nothing in it that turns a line around or cannot be seen."""
+    return html.escape("\n".join(map(printable, text.split("\n"))))
 
 
 def to_html(table: Table) -> str:

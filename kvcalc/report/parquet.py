@@ -1,8 +1,9 @@
 """Rows as a Parquet file: every integer exact, each column of the narrowest type that holds all of it.
 
-Text is string, fractions are float64. Integers are int64, decimal128(38, 0) where one of them is beyond it, and
-decimal256(76, 0) beyond that. A column of both (`show`'s value) is float64, and where an integer in it is beyond 2^53
-a decimal with all digits of its fractions. One of null alone is int64, or float64 where its key is a ratio's.
+Text is string, yes and no are bool, fractions are float64. Integers are int64, decimal128(38, 0) where one of them is
+beyond it, and decimal256(76, 0) beyond that. A column of both (`show`'s value) is float64, and where an integer in it
+is beyond 2^53 a decimal with all digits of its fractions. One of null alone is int64, or float64 where its key is a
+ratio's.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def _type(spool: Spool, key: str, seen: Seen) -> Any:  # pyarrow has no types
 
     if seen.is_text:
         return pyarrow.string()
+    if seen.kinds == {bool}:
+        return pyarrow.bool_()
     if float in seen.kinds and int in seen.kinds and not seen.within(1 << 53):
         return _decimal(key, seen, *_digits(spool, key))
     if float in seen.kinds or (not seen.kinds and key in FRACTIONS):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
 from kvcalc.report.chart import chart
 from kvcalc.report.figure import alt_text, axis_title, exact, shown
+from kvcalc.report.html import escape
 from kvcalc.report.theme import DARK, FONT, LIGHT
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ class Seen:
     """What the values of one column have been so far."""
 
     def __init__(self) -> None:
-        self.kinds: set[type] = set()  # of str, int and float
+        self.kinds: set[type] = set()  # of str, int, float and bool
         self.least = 0  # of the integers, and 0
         self.most = 0
         self.longest = 0  # characters of the longest text

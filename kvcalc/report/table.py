@@ -9,6 +9,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
+from kvcalc.report.places import printable
 from kvcalc.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -73,6 +74,18 @@ def folded(text: str, width: int | None, indent: str = "  ") -> list[str]:
     return lines[lines[0] == "" :]
 
 
+def _printable(table: Table) -> Table:
+    """The same with nothing of a file's text that steers a terminal: a line ends where we end it."""
+
+    def shown(text: str) -> str:
+        return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+    columns = (
+        column._replace(header=shown(column.header), cells=tuple(map(shown, column.cells))) for column in table.columns
+    )
+    return Table(printable(table.title), tuple(columns), tuple(map(printable, table.footer)))
+
+
 def to_terminal(tables: Sequence[Table], width: int | None, *, color: bool) -> str:
     """Draw with rich. `width` None: a pipe or a file, as wide as it takes."""
     from rich.console import Console
@@ -80,7 +93,7 @@ def to_terminal(tables: Sequence[Table], width: int | None, *, color: bool) -> s
     from rich.text import Text
 
     drawn = []
-    for table in tables:
+    for table in map(_printable, tables):
         columns = fitting(table.columns, width)
         needed = sum(column.width for column in columns) + 2 * len(columns)
         title = folded(table.title, width)
@@ -118,7 +131,7 @@ def to_terminal(tables: Sequence[Table], width: int | None, *, color: bool) -> s
 def to_markdown(tables: Sequence[Table]) -> str:
     """Write GitHub tables, numbers to the right."""
     written = []
-    for table in tables:
+    for table in map(_printable, tables):
         head = [_cell(column.header) for column in table.columns]
         rule = ["---:" if column.numeric else ":---" for column in table.columns]
         rows = [[_cell(cell) for cell in row] for row in zip(*(c.cells for c in table.columns), strict=True)]
@@ -129,8 +142,10 @@ def to_markdown(tables: Sequence[Table]) -> str:
     return "\n\n".join(written) + "\n"
 
 
-_ESCAPES = str.maketrans({**{c: f"\\{c}" for c in "\\`*_|[]"}, "<": "&lt;", ">": "&gt;", "\n": " "})
+_ESCAPES = str.maketrans({**{c: f"\\{c}" for c in "\\`*_|[]~$"}, "&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " "})
+_CALLS = re.compile(r"(?<![A-Za-z0-9])@(?=[A-Za-z0-9])|#(?=[0-9])")  # a person, an issue
 
 
 def _cell(text: str) -> str:
-    return text.translate(_ESCAPES)
+    """Text that is no markup; it mentions nobody, and a URL links where it says."""
+    return _CALLS.sub(lambda found: f"{found[0]}<!-- -->", text.translate(_ESCAPES))

@@ -81,7 +81,9 @@ def _fill(book: Any, spool: Spool) -> None:
         for values in zip(*columns, strict=True):
             row += 1
             for at, value in enumerate(values):
-                if isinstance(value, int):
+                if isinstance(value, bool):
+                    sheet.write_boolean(row, at, value)
+                elif isinstance(value, int):
                     sheet.write_number(row, at, value, whole)
                 elif isinstance(value, float):
                     sheet.write_number(row, at, value)

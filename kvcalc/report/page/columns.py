@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.formula import parse
 from kvcalc.glossary import MEANINGS
 from kvcalc.report.comparison import cache_formula
+from kvcalc.report.html import escape
 from kvcalc.report.page.mathml import mathml, symbol
 from kvcalc.report.page.reals import Reals
 from kvcalc.report.theme import LIGHT

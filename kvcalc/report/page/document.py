@@ -10,11 +10,11 @@ import json
 import os
 from base64 import b64encode
 from hashlib import sha256
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.figures.words import labels as labels_of
 from kvcalc.places import NOT_COUNTED
+from kvcalc.report.html import escape
 from kvcalc.report.page.columns import columns, comparison, firsts
 from kvcalc.report.page.explained import explanations
 from kvcalc.report.page.headlines import headlines, mapped, number_of, room_of

@@ -5,13 +5,13 @@ Where a number varies with the context or the batch it has a slot, which the pag
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 from kvcalc.amounts import kind_of
 from kvcalc.explanation import symbols_of
 from kvcalc.formula import Operation, parse, written
 from kvcalc.quantity import Total, named, walk
+from kvcalc.report.html import escape
 from kvcalc.report.page.columns import WRITE, shared_out
 from kvcalc.report.page.mathml import mathml, symbol
 from kvcalc.report.page.reals import Reals

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 from kvcalc.engines import engine_of
 from kvcalc.engines.settings import version_of
 from kvcalc.memory_budget import deal, fullest_budget
+from kvcalc.report.html import escape
 from kvcalc.report.page.columns import WRITE
 from kvcalc.report.page.explained import slot
 from kvcalc.report.page.reals import Reals

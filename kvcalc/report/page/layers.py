@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.detail import feedforward_label, indices_label, of_a_layer
 from kvcalc.engines import engine_of
 from kvcalc.quantity import Quantity
+from kvcalc.report.html import escape
 from kvcalc.report.page.explained import slot
 from kvcalc.report.theme import LIGHT
 from kvcalc.report.units import bytes_binary

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from html import escape
 from typing import TYPE_CHECKING
 
 from kvcalc.formula import Operation
+from kvcalc.report.html import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
