@@ -1,10 +1,11 @@
 """Faults against the real command line: whatever happens to it, one message, the right exit code, and no half file.
 
-    python benchmarks/faults.py [--kills N] [--seed S] [--real] [NAME...]
+    python benchmarks/faults.py [--every] [--kills N] [--seed S] [--real] [NAME...]
 
-Each fault (a NAME, see FAULTS) is done to every command. A process is made by a fork of one that has kvcalc's modules
-in memory, which costs a tenth; --real starts every one anew, so that a signal may also meet the start. Prints a line a
-fault, and every breach with what makes it again; exit 1 where there is one. Linux.
+Each fault (a NAME, see FAULTS) is done to every command, which writes a file of one of its formats, by --every of each.
+A process is made by a fork of one that has kvcalc's modules in memory, which costs a tenth; --real starts every one
+anew, so that a signal may also meet the start. Prints a line a fault, and every breach with what makes it again; exit 1
+where there is one. Linux.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class Case(NamedTuple):
 class Bench:
     """Where processes are made, and what they may write into."""
 
-    def __init__(self, *, real: bool, kills: int, seed: int) -> None:
-        self.real, self.kills, self.random = real, kills, random.Random(seed)  # noqa: S311  # no secret
+    def __init__(self, *, real: bool, every: bool, kills: int, seed: int) -> None:
+        self.real, self.every, self.kills, self.random = real, every, kills, random.Random(seed)  # noqa: S311  # no secret
         self.folder = tempfile.mkdtemp(prefix="kvcalc-faults-")
         self.scratch = self.sub("scratch")  # where a library puts what it needs meanwhile
         os.environ["TMPDIR"] = self.scratch
@@ -217,13 +218,13 @@ def ended(process: int) -> int:
         time.sleep(0.002)
 
 
-def writing(bench: Bench, *, every: bool) -> Iterator[tuple[str, str]]:
-    """A line of each writing command with the suffix of its file; `every`: with all of them, else another each time."""
+def writing(bench: Bench) -> Iterator[tuple[str, str]]:
+    """A line of each writing command with the suffix of its file: with all of them, or another each time."""
     for command, suffixes in SUFFIXES.items():
         line = LINES[command].replace(" -f csv", "")
         if command == "sweep":
             line = line.replace("2000", "20000")
-        for suffix in suffixes if every else [bench.random.choice(suffixes)]:
+        for suffix in suffixes if bench.every else [bench.random.choice(suffixes)]:
             if suffix in ("json", "txt", "md") or command != "sweep":
                 yield line.replace("20000", "2000"), suffix
             else:
@@ -309,7 +310,7 @@ def limit(bench: Bench) -> None:
         def prepare(most: int = most) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
-        for line, suffix in writing(bench, every=bool(most)):
+        for line, suffix in writing(bench):
             code, err, path = _written(bench, "limit", suffix, line, prepare=prepare)
             _refused(bench, f"{line} -o .{suffix} with room for {most} bytes", code, err, path, most)
 
@@ -318,7 +319,7 @@ def small(bench: Bench) -> None:
     """A real file system of 16 KiB; left out where none may be mounted."""
     folder = bench.sub("small")
     if _mounted(folder, "size=16k"):
-        for line, suffix in writing(bench, every=True):
+        for line, suffix in writing(bench):
             path = os.path.join(folder, f"out.{suffix}")
             with open(path, "wb") as file:
                 file.write(OLD)
@@ -342,7 +343,7 @@ def read_only(bench: Bench) -> None:
         subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
     else:
         os.chmod(folder, 0o555)  # noqa: S103
-    for line, suffix in writing(bench, every=False):
+    for line, suffix in writing(bench):
         path = os.path.join(folder, f"out.{suffix}")
         code, _, err = bench.run(f"{line} -o {path}")
         with open(path, "rb") as file:
@@ -368,7 +369,7 @@ def _mounted(folder: str, options: str) -> bool:
 def kill(bench: Bench) -> None:
     """SIGINT and SIGTERM at any moment of every writing command: the whole file or none of it."""
     folder = bench.sub("kill")
-    cases = list(writing(bench, every=True))
+    cases = list(writing(bench))
     whole: dict[tuple[str, str], tuple[bytes, float]] = {}
     for at in range(bench.kills):
         line, suffix = case = cases[at % len(cases)]
@@ -424,7 +425,7 @@ def _remove(*paths: str) -> None:
 def two(bench: Bench) -> None:
     """Two processes write one file, and a third looks: it is one's or the other's, whole."""
     folder = bench.sub("two")
-    for suffix in TABLES:
+    for suffix in TABLES if bench.every else bench.random.sample(TABLES, 2):
         path = os.path.join(folder, f"out.{suffix}")
         lines = [
             f"sweep {name} --context 1:{rows}:1 -q -o {path}" for name, rows in (("gpt2", 1500), ("opt-125m", 900))
@@ -461,12 +462,13 @@ def poor(bench: Bench) -> None:
     model = os.path.join(folder, os.fsdecode(b"m\xff\xfe.yaml"))
     bench.run(f"convert gpt2 -o {model}")
     bench.judge("a model whose name is no text", os.path.exists(model))
+    writes = SUFFIXES if bench.every else bench.random.sample(sorted(SUFFIXES), 3)
     for command, line in LINES.items():
         line = line.replace("gpt2", model)
         wanted = bench.run(LINES[command])[0]
         code, out, err = bench.run(line, environment=bare)
         bench.judge(line, code == wanted and out.isascii() and err.isascii(), err)
-        if command in SUFFIXES:
+        if command in writes:
             suffix = bench.random.choice(SUFFIXES[command])
             path = os.path.join(folder, os.fsdecode(b"o\xff." + suffix.encode()))
             code, _, err = bench.run(f"{line.replace(' -f csv', '')} -o {path}", environment=bare)
@@ -560,13 +562,14 @@ def main() -> int:
     parser.add_argument("faults", nargs="*", metavar="NAME", help=f"of {', '.join(FAULTS)}; default: all")
     parser.add_argument("--kills", type=int, default=100, help="signals sent in all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--every", action="store_true", help="every format of every command")
     parser.add_argument("--real", action="store_true", help="start every process anew")
     asked = parser.parse_args()
     for name in MODULES:
         with contextlib.suppress(ImportError):
             import_module(name)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever a shell's & made of it
-    bench = Bench(real=asked.real, kills=asked.kills, seed=asked.seed)
+    bench = Bench(real=asked.real, every=asked.every, kills=asked.kills, seed=asked.seed)
     for name in asked.faults or FAULTS:
         bench.fault, start = name, time.monotonic()
         FAULTS[name](bench)
