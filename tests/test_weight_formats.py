@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 from typing import Any
 
@@ -207,6 +208,19 @@ EXPERTS = {
     "num_attention_heads": 4,
     "vocab_size": 100,
 }
+
+
+@pytest.mark.parametrize(
+    "left",
+    [[f"*x{at}*y*" for at in range(5000)], [f"model.layers.{at % 4}.x{at}*" for at in range(8000)], ["*a" * 50] * 99],
+)
+def test_patterns_without_end_are_told_and_take_no_time(left: list[str]) -> None:
+    config = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": left}
+    begun = time.monotonic()
+    found = from_config({**EXPERTS, "quantization_config": config}).quantization
+    assert time.monotonic() - begun < 5
+    assert found is not None
+    assert "not understood, counted as if it did not" in found.note
 
 
 def test_a_layer_without_experts_leaves_none() -> None:

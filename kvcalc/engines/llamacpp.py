@@ -79,9 +79,7 @@ def rows_of(kinds: Sequence[Kind], workload: Workload, chosen: Settings) -> list
         elif not isinstance(kind, KvHeads):
             row = row_bytes(type_k, kind.elements)  # one vector, kept as K; there is no V
             if isinstance(kind, Vector) and kind.role == "block key":
-                row += row_bytes(
-                    type_v, next(one.d_v for one in heads)
-                )  # but beside blocks of heads: llama_kv_cache_msa
+                row += row_bytes(type_v, next(one.d_v for one in heads))  # llama_kv_cache_msa: and V beside heads
             found.append((kind, row))
         elif kind.kind != CROSS:  # of those the encoder's output is kept, outside the cache
             width = kind.kv_heads * kind.d_v if flash else widest

@@ -37,10 +37,7 @@ EVICTION_INTERVAL = 128  # SGLANG_SWA_EVICTION_INTERVAL: tokens that gather befo
 ROWS_PAGE = 256
 ROW_BYTES = {512: 584}  # a vector of so many elements
 PAGE_MULTIPLE = 576
-PAGE_RING, REQUEST_RING = (
-    (4, 2),
-    (128, 1),
-)  # tokens of a row and series: whose ring is a window page's, whose a request's
+PAGE_RING, REQUEST_RING = (4, 2), (128, 1)  # tokens of a row and series whose ring is a page's, or a request's
 
 
 class Cell(NamedTuple):

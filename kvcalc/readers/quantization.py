@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SKIPS = ("modules_to_not_convert", "ignored_layers", "ignore", "exclude_modules", "llm_int8_skip_modules")
 MODULES = {  # of one layer, by what kvcalc calls them, as checkpoints spell them: in one of these ways
@@ -49,7 +49,8 @@ ELSEWHERE = re.compile(
 ROOTS = ("model.layers.", "model.language_model.layers.", "language_model.model.layers.")
 MAX_CHOICES = 64
 MAX_TRIES = 100_000  # of all patterns in all layers: 200 in 100 are much
-MAX_GLOBS = 50_000  # characters of them all
+MAX_GLOBS, MAX_OF_ANY = 50_000, 100  # characters of them all, and how many are of any layer
+OF_A_LAYER = re.compile(r"layers\.(\d{1,6})\.")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
 
 
@@ -154,15 +155,17 @@ def _kept(given: dict[str, Any], native: dict[str, Any]) -> tuple[list[str], str
     patterns = [one for one in written if isinstance(one, str)]
     plain = {one for one in patterns if not one.startswith("re:") and "*" not in one}
     globs = {one: _globs(one) for one in patterns if one not in plain}
-    if len(globs) * native["num_hidden_layers"] > MAX_TRIES or sum(map(len, globs)) > MAX_GLOBS:
+    of_any = sum(OF_A_LAYER.search(glob) is None for found in globs.values() for glob in found)
+    tries = len(globs) * native["num_hidden_layers"]
+    if tries > MAX_TRIES or sum(map(len, globs)) > MAX_GLOBS or of_any > MAX_OF_ANY:
         globs = {one: [] for one in globs}
-    every = re.compile("|".join(f"(?:{translate(glob)})" for found in globs.values() for glob in found) or r"(?!)")
-    layers = list(_layers(native))
+    layers = list(_layers(native)) if patterns else []
+    matching = _by_layer([glob for found in globs.values() for glob in found], len(layers))
     kept, partly = [], []
     for kind, spellings in MODULES.items():
         shares = [
             max(
-                sum(_covers(plain, every, f"{at}.{module}") for module in modules) / len(modules)
+                sum(_covers(plain, matching[at], f"{at}.{module}") for module in modules) / len(modules)
                 for modules in spellings
             )
             for at, layer in enumerate(layers)
@@ -205,13 +208,23 @@ def _has(layer: dict[str, Any], kind: str) -> bool:
     }[kind]
 
 
+def _by_layer(globs: Sequence[str], layers: int) -> list[list[re.Pattern[str]]]:
+    """For each layer the globs that may name a module of it: those of it alone, and those of any, as one pattern."""
+    of_layer: dict[int, list[str]] = {}
+    for glob in globs:
+        number = OF_A_LAYER.search(glob)
+        of_layer.setdefault(int(number[1]) if number else -1, []).append(f"(?:{translate(glob)})")
+    made = {at: re.compile("|".join(found)) for at, found in of_layer.items() if at < layers}
+    return [[made[one] for one in (at, -1) if one in made] for at in range(layers)]
+
+
 def _matches(glob: str, layers: int) -> bool:
     """Whether a glob is of a module that is counted by kind, that no format holds anyway, or of a later layer."""
-    number = re.search(r"layers\.(\d+)", glob)
+    number = re.search(r"layers\.(\d{1,6})", glob)
     if ELSEWHERE.search(glob) or (number and int(number[1]) >= layers):
         return True
     at = number[1] if number else "0"
-    one = re.compile(translate(glob))
+    one = [re.compile(translate(glob))]
     known = [module for spellings in MODULES.values() for modules in spellings for module in modules]
     return any(_covers(set(), one, f"{at}.{module}") for module in (*known, *LEFT_ANYWAY))
 
@@ -233,11 +246,12 @@ def _globs(pattern: str) -> list[str]:
     return found
 
 
-def _covers(plain: set[str], globs: re.Pattern[str], module: str) -> bool:
+def _covers(plain: set[str], globs: Sequence[re.Pattern[str]], module: str) -> bool:
     """Whether a pattern names this module or one around it, whatever stands before the layers."""
     steps = module.split(".")
     around = [".".join(steps[:at]) for at in range(1, len(steps) + 1)]
-    if any(root + name in plain or globs.match(root + name) for root in ROOTS for name in around):
+    names = [root + name for root in ROOTS for name in around]
+    if any(name in plain or any(glob.match(name) for glob in globs) for name in names):
         return True
     last = {step for step in steps if not step.isdigit()}
     return bool(last & plain)  # a bare word, as transformers looks for it
