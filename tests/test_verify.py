@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from builders import from_config, records
 from kvcalc.readers.huggingface import library_types
-from kvcalc.verify.chunks import NAMES
+from kvcalc.verify.chunks import NAMES, sizes_of
 from kvcalc.verify.compare import Compared, compare
 from kvcalc.verify.expect import Run, counted, expect
 from kvcalc.verify.observe import Held, Observation
@@ -44,6 +45,21 @@ def test_recurrences_by_chunks_are_counted_as_the_library_runs_them(record: dict
     expected = expect(spec, record["tokens"], 0, sizes(record))
     assert (expected.prefill_flops, expected.decode_flops) == (record["prefill_flops"], record["decode_flops"])
     assert expected.cache_elements == record["cache_elements"]
+
+
+def test_sizes_of_chunks_are_whole_numbers_of_the_config() -> None:
+    told = SimpleNamespace(chunk_size=256, block_size=None, mamba_chunk_size="8", hidden_size=4)
+    assert sizes_of(told) == {"chunk_size": 256}
+
+
+@pytest.mark.outside
+@pytest.mark.skipif(not INSTALLED, reason="torch or transformers is not installed")
+@pytest.mark.filterwarnings("default")
+def test_a_prompt_by_chunks_is_compared_with_the_installed_library() -> None:
+    from kvcalc.verify.census import verify_type
+
+    found = verify_type("mamba2")
+    assert (found.status, found.left_out) == ("exact", "")
 
 
 def test_chunks_of_a_size_that_nobody_says_are_not_compared() -> None:
