@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SOURCE_MTP = "DeepSeek-V3 (arXiv:2412.19437) sec. 2.2: hidden state and next token's embedding, each behind a norm"
 MTP_PROJECTION = Extra("mtp-projection", "2*d*d", "4*d*d", (), SOURCE_MTP)
 MTP_NORMS = 3
-MAX_KINDS = 256  # of layers that differ: published models have tens at most
+MAX_PARTS = 600  # layers that differ, their attentions and extras: published models have tens
 
 
 def groups_of(stack: Stack) -> tuple[LayerGroup, ...]:
@@ -42,8 +42,12 @@ def groups_of(stack: Stack) -> tuple[LayerGroup, ...]:
     indices: dict[Layer, list[int]] = {}
     for index, layer in enumerate(layers):
         indices.setdefault(layer, []).append(index)
-    if len(indices) > MAX_KINDS:
-        raise stack.error(("layers",), f"{len(indices):,} layers that differ are more than {MAX_KINDS}")
+    parts = sum(1 + len(layer.branches) + len(layer.extras) for layer in indices)
+    if parts + len(file.extras) > MAX_PARTS:
+        message = (
+            f"layers that differ have {parts + len(file.extras):,} attentions and other parts, more than {MAX_PARTS}"
+        )
+        raise stack.error(("layers",) if file.layers else (), message)
     return tuple(LayerGroup(layer, tuple(where)) for layer, where in indices.items())
 
 
