@@ -125,3 +125,16 @@ def test_show_adds_up(record: dict[str, object]) -> None:
     assert total("flops", "prefill_flops") == report.value("prefill_model_flops")
     assert total("layers", "cache_elements_per_sequence") == report.value("cache_elements")
     assert total("layers", "layers") == report.spec.layers
+
+
+def test_pairs_of_an_encoder_say_which_mask_they_have() -> None:
+    """None at all, or a band's; a decoder's full reach has a causal one."""
+
+    def sources(name: str) -> set[str]:
+        report = analyze(load_all(name)[0], Workload(100))
+        return {line.source for line in explain(report, "prefill_core_flops") if line.name.startswith("x: pairs")}
+
+    assert any(source.startswith("an encoder has no causal mask") for source in sources("whisper-large-v3"))
+    banded = sources("led-base-16384")
+    assert any(source.startswith("Longformer") for source in banded)
+    assert not any(source.startswith("an encoder has no causal mask") for source in banded)

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from kvcalc.analysis import analyze
 from kvcalc.attention.kinds import MEMORIES, REACHES
+from kvcalc.engines import engine_of
+from kvcalc.storage import read_once_bytes
 from second import compare, models
 from second.__main__ import SERVED, Run
 from second.totals import Load, Model
@@ -56,6 +59,19 @@ def test_every_memory_with_every_reach() -> None:
         one = models.memory(rng, kind) | ({"carries_query": True} if kind == "nsa" else {})
         for reach in (*models.REACHES, "encoder"):
             agree(PLAIN | {"attention": one | {"reach": models.reach(rng, reach)}}, models.load(rng, PLAIN))
+
+
+def test_a_shared_prefix_is_read_once_at_the_least() -> None:
+    """What a roofline counts as moved, of models of every kind."""
+    for seed in range(60):
+        rng = Random(seed)  # noqa: S311  # any seed will do
+        made = models.document(rng)
+        load = models.load(rng, made)._replace(kv_cache=True, library=False, mtp=False)
+        spec, asked = compare.read(made), compare.workload(load)
+        scope = analyze(spec, asked).scope
+        told = read_once_bytes(spec, asked, engine_of("paper")).evaluate(scope)
+        assert told == Model(made, load).read_at_least(), seed
+        assert told <= scope["decode_cache_read_bytes"]
 
 
 # ---------------------------------------------------------------- what it found

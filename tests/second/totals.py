@@ -231,6 +231,20 @@ class Model:
                 kept += row * ((ours + load.batch * (whole - ours)) if load.prefix else load.batch * whole)
         return each, fixed, kept + fixed, read + fixed
 
+    def read_at_least(self) -> int:
+        """Bytes that a decode step reads where rows of the shared prefix are read once for the batch."""
+        load, bits = self.load, 0
+        for layer in self.layers:
+            for memory, reach, shares, _ in layer.branches:
+                t, key = self.tensors(memory, self.d, "naive"), frozen(reach)
+                row, state = (sum(self.size(e, role, "bits") for role, e, _ in parts) for parts in (t.stores, t.states))
+                seen = sees(key, load.n, self.encoder_tokens)
+                ours = min(seen, holds(key, load.n, self.encoder_tokens, load.prefix)[1])
+                bits += row * ours
+                for _ in range(load.batch):
+                    bits += row * (seen - ours) + (0 if shares else state)
+        return -(-bits // 8)
+
     # ---------------------------------------------------------------- what is computed
 
     def _attention(self, layers: list[Layer], call: Call) -> tuple[int, int]:
