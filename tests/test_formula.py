@@ -76,6 +76,8 @@ def test_numbers_put_in() -> None:
         ("__import__(n, W)", "unknown function"),
         ("n.real", "unexpected"),
         ("lambda: n", "unexpected"),
+        ("2*)", r"unexpected '\)' at column 3, expected a number"),
+        ("2*(n + /W)", "unexpected '/' at column 8, expected a number"),
     ],
 )
 def test_refused(text: str, message: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from builders import from_config
 from kvcalc.errors import ConfigError
 from kvcalc.readers.load import load_all, read_source
 from refusals import LLAMA, assert_refused, quickly, write
@@ -122,3 +123,11 @@ def test_a_config_that_lists_the_format_of_every_expert_is_read(tmp_path: Path) 
     path = write(tmp_path, "many.json", json.dumps({**LLAMA, "quantization_config": {"quantized_layers": listed}}))
     assert Path(path).stat().st_size > 1_000_000
     assert load_all(path)
+
+
+def test_ten_thousand_layers_and_not_one_more() -> None:
+    config: dict[str, Any] = {**TINY, "model_type": "llama", "intermediate_size": 128}
+    config["num_hidden_layers"] = 10_000
+    assert from_config(config).layers == 10_000
+    with pytest.raises(ConfigError, match="num_hidden_layers: 10001 is too large"):
+        from_config(config | {"num_hidden_layers": 10_001})
