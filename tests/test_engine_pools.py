@@ -85,3 +85,10 @@ def test_a_scale_stands_for_128_elements(width: int, scales: int) -> None:
         assert analyze(spec, load).value("reserved_bytes") == 64 * (row + 2 * 64 + row)
     load = Workload(64, engine="tensorrt-llm", dtype="fp8")
     assert analyze(spec, load).value("reserved_bytes") == 64 * (width + 64 + row)
+
+
+def test_an_option_lays_latents_out_in_fp8() -> None:
+    """By either name of it."""
+    for layout in ("fp8", "fp8_e4m3"):
+        load = Workload(64, engine="vllm", engine_options=(("kv_cache_dtype", layout),))
+        assert analyze(model(mla(16, 512, 64, 128, 128)), load).value("reserved_bytes") == 64 * 576

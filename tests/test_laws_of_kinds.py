@@ -170,3 +170,10 @@ def test_more_ranks_never_reserve_more_on_each(n_kv: int, tp: int, n: int, batch
         told = [numbers(spec, load._replace(tensor_parallel=ranks)) for ranks in (tp, 2 * tp)]
         assert told[1]["reserved_bytes"] <= told[0]["reserved_bytes"]
         assert told[1]["reserved_bytes_total"] >= told[0]["reserved_bytes_total"] >= told[0]["cache_bytes"]
+
+
+def test_latents_as_wide_as_what_they_expand_to_have_no_crossover() -> None:
+    """Absorbed scores are then no wider: 2*d_c = d_n + d_v."""
+    for memory in (mla(4, 8, 2, 9, 7), GroupedLatent(4, 2, 8, 2, 9, 7)):
+        assert "crossover_query_tokens" not in numbers(model(memory), Workload(100))
+    assert numbers(model(mla(4, 8, 2, 9, 6)), Workload(100))["crossover_query_tokens"] > 0
