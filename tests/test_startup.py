@@ -38,7 +38,8 @@ mlp: {kind: dense, intermediate_size: 128, gated: true}
 
 def loaded(*arguments: str, **environment: str) -> set[str]:
     """The heavy modules that a command has imported when it ends."""
-    return set(HEAVY) & modules(*arguments, **environment)
+    stdlib = {"dataclasses"} if sys.version_info[:2] == (3, 14) else set()  # its traceback module imports them
+    return set(HEAVY) & modules(*arguments, **environment) - stdlib
 
 
 def modules(*arguments: str, **environment: str) -> set[str]:
