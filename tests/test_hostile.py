@@ -124,7 +124,7 @@ FIELDS: dict[str, tuple[str, Where]] = {  # of the formats' classes: the file, a
     "MtpFile.layer": ("model", ("mtp", "layer")),
     "ScalingFile.kind": ("model", ("rope", "scaling", "kind")),
     "StoredFile.type": ("stored", ("quantization", "stored", 0, "type")),
-    **{f"QuantizationFile.{key}": ("model", ("quantization", key)) for key in ("format", "method", "note")},
+    **{f"QuantizationFile.{key}": ("model", ("quantization", key)) for key in ("format", "method", "note", "experts")},
     **{f"CustomFile.{key}": ("model", ("attention", key)) for key in CUSTOM if key not in ("kind", "symbols")},
     "CustomFile.symbols": ("model", ("attention", "symbols", "KEY")),
     **{f"ExtraFile.{key}": ("model", ("extras", 0, key)) for key in EXTRA if key != "symbols"},
