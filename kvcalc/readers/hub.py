@@ -16,6 +16,7 @@ from kvcalc.readers.text import MAX_BYTES, parse_documents, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Thread
 
     from kvcalc.readers.text import Document
 
@@ -50,7 +51,7 @@ def read_hub(source: str) -> list[Document]:
 
 
 def _within(seconds: float, source: str, work: Callable[[], str], coming: Callable[[], int]) -> str:
-    """Do it in a thread, and give up when the time is over or too much comes: the thread ends with the process."""
+    """Do it in a thread, and give up when the time is over or too much comes: the thread is stopped."""
     from threading import Thread
     from time import monotonic
 
@@ -69,12 +70,22 @@ def _within(seconds: float, source: str, work: Callable[[], str], coming: Callab
     while thread.is_alive() and monotonic() < until:
         thread.join(LOOK_SECONDS)
         if thread.is_alive() and coming() > MAX_BYTES:
+            _stop(thread)
             raise FileError(f"{source}/config.json", f"larger than {MAX_BYTES:,} bytes: not a model config")
     if failed:
         raise failed[0]
     if not done:
+        _stop(thread)
         raise FileError(source, f"no answer within {seconds:g} seconds", hint="try again, or see HF_ENDPOINT")
     return done[0]
+
+
+def _stop(thread: Thread) -> None:
+    """End a thread at its next step, or it would go on writing as long as the process lives."""
+    import ctypes
+
+    if thread.ident is not None and hasattr(ctypes, "pythonapi"):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
 
 
 def _coming_bytes(repo: str) -> int:
