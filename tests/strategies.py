@@ -117,14 +117,16 @@ HEADS_FLAGS = ("qk_norm_bias", "output_gate", "sinks", "differential", "head_gat
 
 
 def _latent(pick: Pick) -> Native:
+    q_lora_rank = maybe(pick, lambda: pick(1, MOST))
+    gates = ("hidden", "per_head") if q_lora_rank is None else ("hidden", "per_head", "query")
     return given(
         num_attention_heads=pick(1, MOST),
         kv_lora_rank=pick(1, MOST),
         qk_rope_head_dim=pick(0, 6),
         qk_nope_head_dim=pick(1, MOST),
         v_head_dim=pick(1, MOST),
-        q_lora_rank=maybe(pick, lambda: pick(1, MOST)),
-        output_gate=maybe(pick, lambda: one_of(pick, ("hidden", "per_head", "query")), 6),
+        q_lora_rank=q_lora_rank,
+        output_gate=maybe(pick, lambda: one_of(pick, gates), 6),
         **{flag: True for flag in ("attention_bias", "sinks", "rope_key_norm", "head_scaling") if sometimes(pick, 6)},
     )
 

@@ -30,6 +30,9 @@ def memory_of(stack: Stack, attention: Any, place: Place) -> Memory:  # one of t
     told = {name: value for name, value in attention if name not in of_the_branch and value is not None}
     for field in {"num_key_value_heads", "latent_heads"} & told.keys():
         _check_groups(stack, told.get("num_attention_heads", 0), field, told[field], place)
+    if told.get("output_gate") == "query" and "q_lora_rank" not in told:
+        message = "output_gate 'query' is made of the query's latent, which needs a q_lora_rank"
+        raise stack.error((*place, "output_gate"), message, "'hidden' makes it of the hidden state")
     visited, experts = told.get("num_experts_per_tok", 0), told.get("num_experts", 0)
     if visited > experts:
         message = f"num_experts_per_tok {visited} is more than num_experts {experts}"
