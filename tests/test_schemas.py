@@ -40,6 +40,7 @@ ORDER = "names in one list are those of another mapping, as many as a number say
 TOGETHER = "fields that need or exclude each other, null being absent: the reader says which at its place"
 LAWS = {  # native files of tests/bad that a schema cannot tell from good ones, and why
     "custom_attribute": FORMULA,
+    "gate_of_no_query_latent": "a gate that needs another field",
     "custom_caret": FORMULA,
     "custom_deep": FORMULA,
     "custom_division_by_zero": FORMULA,
