@@ -486,14 +486,14 @@ def test_what_is_not_needed_is_not_kept(name: str, tmp_path: Path) -> None:
 
 
 def test_every_layer_may_differ(tmp_path: Path) -> None:
-    """As many as llama.cpp runs, 512; one more is refused."""
-    shapes = {
-        **llama_shapes(512),
-        **{f"blk.{at}.ffn_{one}.weight": (at + 1, 64) for at in range(512) for one in ("up", "gate")},
-    }
-    shapes.update({f"blk.{at}.ffn_down.weight": (64, at + 1) for at in range(512)})
+    """As many as llama.cpp runs, 512, here of 256 widths: what may differ in all is bounded; one more is refused."""
+    shapes = llama_shapes(512)
+    for at in range(512):
+        width = at % 256 + 1
+        shapes.update({f"blk.{at}.ffn_{one}.weight": (width, 64) for one in ("up", "gate")})
+        shapes[f"blk.{at}.ffn_down.weight"] = (64, width)
     start = time.process_time()
-    assert len(kvcalc.load(llama(tmp_path, shapes=shapes, block_count=512)).groups) == 512
+    assert len(kvcalc.load(llama(tmp_path, shapes=shapes, block_count=512)).groups) == 256
     assert time.process_time() - start < 5
     assert_refused(quickly("compare", llama(tmp_path, block_count=513)), "not a whole number up to 512")
 
