@@ -316,11 +316,11 @@ def test_a_hostile_name_is_shown_as_it_is(browser: Any, tmp_path: Path) -> None:
     browser.get(f"file://{tmp_path}/hostile.html")
     settled(browser)
     assert browser.title != "run"
-    shown = hostile.replace("\u2028", "\\u2028")  # what turns a line is told, not done
+    shown = hostile.replace("\u2028", "\\u2028")  # a table tells what turns a line
     legend = "return document.querySelector('.legend .who').textContent"
-    assert browser.execute_script(legend) == shown
+    assert browser.execute_script(legend) == hostile
     assert browser.execute_script("return document.querySelector('#table tbody th').textContent") == shown
-    assert shown in browser.find_element("css selector", ".plot").get_attribute("aria-valuetext")
+    assert hostile in browser.find_element("css selector", ".plot").get_attribute("aria-valuetext")
     assert browser.execute_script("return document.images.length") == 0
     assert browser.get_log("browser") == []
 
