@@ -19,7 +19,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/dev/full and l
 
 
 @pytest.mark.parametrize(
-    "names", ["closed pipe", "full limit read_only", "kill two clock", "poor narrow"], ids=lambda names: str(names)
+    "names",
+    [
+        "closed pipe",
+        "full limit read_only",
+        pytest.param("kill two clock", marks=pytest.mark.long),
+        pytest.param("poor narrow", marks=pytest.mark.long),
+    ],
+    ids=str,
 )
 def test_whatever_happens_is_one_message_and_no_half_file(names: str) -> None:
     command = [sys.executable, FAULTS, "--kills", "15", *names.split()]

@@ -134,6 +134,7 @@ def on_one_of_several_devices(record: dict[str, Any]) -> float:
         "GQA": {"kind": "heads", "num_key_value_heads": own, "head_dim": 128},
         "GTA": {"kind": "gta", "num_key_value_heads": own, "head_dim": 128, "rope_head_dim": 64},
         "GLA": {"kind": "gla_latent", "latent_heads": own, "kv_lora_rank": 256, **KEYS},
+        "MLRA": {"kind": "gla_latent", "latent_heads": own, "kv_lora_rank": 128, **KEYS},
         "MLA": {"kind": "mla", "kv_lora_rank": 512, **KEYS},
     }[name]
     branch = json.dumps({**told, "num_attention_heads": n_h})

@@ -171,7 +171,7 @@ REFUSED = {  # by the repository's name: what is said
 }
 READ = ("fine", "away", "xet")  # elsewhere, as the hub itself sends large files, but without the token
 ASK = f"""
-import json, logging, resource, sys, time
+import json, logging, os, sys, time
 from concurrent.futures import ThreadPoolExecutor
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 import huggingface_hub
@@ -189,10 +189,10 @@ names = sys.argv[1:]
 with ThreadPoolExecutor(len(names)) as pool:
     print(json.dumps(dict(zip(names, pool.map(ask, names)))))
 sys.stdout.flush()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(peak)
+status = "/proc/self/status"  # ru_maxrss would be that of the process that started this one
+print(open(status).read().partition("VmHWM:")[2].split()[0] if os.path.exists(status) else 0)
 sys.stdout.flush()
-__import__("os")._exit(0)
+os._exit(0)
 """
 
 
