@@ -127,7 +127,7 @@ class Bench:
         reader, writer = os.pipe()  # no file: a limit of files is none of its matter
         with tempfile.TemporaryFile(dir=self.folder) as out, open(reader, "rb") as err:
             given = {"stdin": self.null, "stdout": out.fileno(), "stderr": writer, **how}
-            process = self.start(Case(line, **given))  # type: ignore[arg-type]
+            process = self.start(Case(line, **given))  # type: ignore[arg-type]  # given is a case's fields
             os.close(writer)
             code = ended(process)
             out.seek(0)
@@ -179,7 +179,7 @@ def become(case: Case) -> None:
             (2, case.stderr, "w", "backslashreplace"),
         )
     )
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]  # they are final to a checker
     if case.prepare:
         case.prepare()
     sys.argv = ["kvcalc", *case.line.split()]
@@ -342,7 +342,7 @@ def read_only(bench: Bench) -> None:
     if root:
         subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
     else:
-        os.chmod(folder, 0o555)  # noqa: S103
+        os.chmod(folder, 0o555)  # noqa: S103  # the fault is the folder's rights
     for line, suffix in writing(bench):
         path = os.path.join(folder, f"out.{suffix}")
         code, _, err = bench.run(f"{line} -o {path}")
@@ -353,7 +353,7 @@ def read_only(bench: Bench) -> None:
     if root:
         subprocess.run(["umount", folder], check=True)
     else:
-        os.chmod(folder, 0o755)  # noqa: S103
+        os.chmod(folder, 0o755)  # noqa: S103  # the fault is the folder's rights
 
 
 def _mounted(folder: str, options: str) -> bool:
@@ -509,7 +509,7 @@ def clock(bench: Bench) -> None:
     import pty
 
     def prepare() -> None:
-        jumps = random.Random(1)  # noqa: S311
+        jumps = random.Random(1)  # noqa: S311  # no secret
         now = time.time()
 
         def jumping() -> float:

@@ -179,7 +179,7 @@ def _words(content: bytes) -> KvcalcError | None:
     if "." in text or "/" in text:  # a machine that is a file has a door of its own
         machine: Callable[[], object] = bool
     else:
-        machine = lambda: parse_machine(text)  # noqa: E731
+        machine = lambda: parse_machine(text)  # noqa: E731  # one of several like it
     kinds = list(UNITS)
     chosen: list[Callable[[], object]] = [
         lambda: parse_tokens(text, "--context"),

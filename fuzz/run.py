@@ -175,7 +175,7 @@ class Asked(NamedTuple):
 
 def one_door(asked: Asked) -> Count:
     """Run one door in this process."""
-    socket.socket.connect = refuse_network  # type: ignore[method-assign]
+    socket.socket.connect = refuse_network  # type: ignore[method-assign]  # so that nothing connects
     os.environ.update(HOME="/nonexistent", HF_HUB_OFFLINE="1", COLUMNS="80")
     corpus_folder = os.path.join(asked.folder, asked.door)
     os.makedirs(corpus_folder, exist_ok=True)
@@ -244,7 +244,7 @@ def told(counts: list[Count]) -> str:
         f" {one.seconds:8.1f} {one.peak_megabytes:5} {one.slowest_milliseconds:10.1f}"
         for one in counts
     ]
-    executions, findings = (sum(one[at] for one in counts) for at in (2, 5))  # type: ignore[misc]
+    executions, findings = (sum(one[at] for one in counts) for at in (2, 5))  # type: ignore[misc]  # two sums
     seconds = sum(one.seconds for one in counts)
     peak = max((one.peak_megabytes for one in counts), default=0)
     slowest = max((one.slowest_milliseconds for one in counts), default=0)

@@ -55,7 +55,7 @@ def compare(specs: Sequence[ModelSpec], request: Request, variants: list[Variant
     notes: list[str] = []
     warnings: list[str] = []
     for spec in specs:
-        workloads = request.each(spec)
+        workloads, first = request.each(spec), len(reports)
         warnings += cautions(spec, workloads)
         alone = len(specs) == 1 and not request.beside
         wanted = (default_variants(spec) if alone else []) if variants is None else variants
@@ -70,7 +70,7 @@ def compare(specs: Sequence[ModelSpec], request: Request, variants: list[Variant
                         raise
                     notes.append(f"{spec.name}: {name} is left out: {error.message}")
         told = [*engine_notes(spec, workloads), *machine_notes(spec, workloads)]
-        told += [note for report in reports if report.spec.name == spec.name for note in _does_not_fit(report)]
+        told += [note for report in reports[first:] for note in _does_not_fit(report)]
         notes += [note for note in told if note not in notes]
     if len({report.workload.context_tokens for report in reports}) > 1:
         notes.append(CONTEXTS_DIFFER)

@@ -30,8 +30,6 @@ ON_EACH = ("vectors", "router", "positions")
 DOWN = ("q down", "kv down", "index q", "index k", "RoPE key")
 KEYS_AND_VALUES = ("k", "v", "k bias", "v bias", "tied k and v")
 EXPERTS = ("routed experts", "routed experts' bias")
-RANKS = ("vllm", "sglang", "tensorrt-llm")  # engines whose ranks hold weights so
-WHOLE_GROUPS = ("sglang", "tensorrt-llm")  # engines whose groups of experts are of one size
 
 
 def device_weights(spec: ModelSpec, workload: Workload) -> dict[str, Node]:
@@ -57,7 +55,7 @@ def _check_experts(spec: ModelSpec, workload: Workload) -> None:
     experts = [count for _, part in spec.feedforwards() if (count := getattr(part, "num_experts", 0))]
     if not experts:
         raise KvcalcError(f"--ep {groups}: {spec.name} has no experts", "leave --ep out")
-    if workload.engine in WHOLE_GROUPS and any(count % groups for count in experts):
+    if engine_of(workload.engine).even_experts and any(count % groups for count in experts):
         raise KvcalcError(f"{workload.engine}: --ep {groups} does not divide the {min(experts)} experts of {spec.name}")
 
 
@@ -116,7 +114,7 @@ def _divided(one: Held, workload: Workload, ranks: Ranks) -> int:
     """Over how many devices of a stage a part is divided; 1: each has it whole."""
     if one.kind in ON_EACH:
         return 1
-    if workload.engine in RANKS and one.where == "attention":
+    if engine_of(workload.engine).by_heads and one.where == "attention":
         if one.part.what in DOWN:
             return 1
         heads = one.part.node.symbols.get("n_kv") if isinstance(one.part.node, Quantity) else None

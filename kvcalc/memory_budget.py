@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.device_weights import RANKS, on_a_device
+from kvcalc.device_weights import on_a_device
 from kvcalc.engines import Taking, engine_of
 from kvcalc.engines.ranks import OPTIONS, sizes, stages_of
 from kvcalc.errors import KvcalcError
@@ -111,7 +111,7 @@ def taken(spec: ModelSpec, workload: Workload, memory_bytes: int) -> Taking:
 
 def assumed(workload: Workload) -> str:
     """How weights are spread over devices, in words."""
-    told = ASSUMED_RANKS if workload.engine in RANKS else ASSUMED_EVEN
+    told = ASSUMED_RANKS if engine_of(workload.engine).by_heads else ASSUMED_EVEN
     return told if max(sizes(workload)[1:]) == 1 else f"{told}; {ASSUMED_WAYS}"
 
 

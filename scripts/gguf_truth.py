@@ -53,7 +53,7 @@ def without_vocabulary(converter: Any) -> None:
     """A vocabulary decides no shape: the small models have none."""
     for kind in list(vars(converter).values()):
         if isinstance(kind, type) and issubclass(kind, converter.TextModel):
-            kind.set_vocab = lambda _: None  # type: ignore[attr-defined]
+            kind.set_vocab = lambda _: None  # type: ignore[attr-defined]  # a random model has no words
     converter.TextModel.get_vocab_base = lambda _: (["x"] * 256, [1] * 256, "x")
     converter.TextModel._create_vocab_sentencepiece = lambda _: (["x"] * 256, [0] * 256, [1] * 256)
 
@@ -64,7 +64,7 @@ def main() -> None:
 
     checkout, path = Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else "tests/truth/gguf.jsonl")
     sys.path[:0] = [str(checkout / "gguf-py"), str(checkout)]
-    import convert_hf_to_gguf as converter  # type: ignore[import-not-found]
+    import convert_hf_to_gguf as converter  # type: ignore[import-not-found]  # of a checkout beside it
 
     without_vocabulary(converter)
     records = [json.loads(line) for line in path.read_text().splitlines()]

@@ -151,7 +151,7 @@ def inside(model_type: str, path: list[str], text: Any) -> dict[str, Any]:
     ):
         try:
             config = config_class(**fields)
-        except Exception as error:
+        except Exception as error:  # what it refuses is told
             sys.stderr.write(f"{model_type}, {key}: {error}\n")
             continue
         if key == "flat" and config.get_text_config(decoder=True).hidden_size == 192:

@@ -144,7 +144,7 @@ def test_bundled_configs_pass_strictly() -> None:
     assert all(re.search(r"\(.{10,}\)$", text) for text in told), "a reason each"
 
 
-def _comments(path: str) -> list:  # type: ignore[type-arg]
+def _comments(path: str) -> list:  # type: ignore[type-arg]  # of JSON
     with open(path, encoding="utf-8") as file:
         return comments(file.read())
 

@@ -103,7 +103,7 @@ def less(spec: ModelSpec, engine: str) -> bool:
     DeepSeek-V4 in fp8; llama.cpp keeps an encoder's output in place of its keys and values; Transformers holds one
     token of a window less between steps, and all of a chunk but one.
     """
-    kinds = {branch.memory.kind for _, branch in spec.branches()}  # type: ignore[attr-defined]
+    kinds = {branch.memory.kind for _, branch in spec.branches()}  # type: ignore[attr-defined]  # every bundled memory has one
     reaches = {branch.reach.kind for _, branch in spec.branches()}
     states = any(branch.memory.states() for _, branch in spec.branches())
     if engine == "transformers":

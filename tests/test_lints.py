@@ -113,7 +113,7 @@ CASES: dict[str, tuple[str, str | dict[str, Any], str, list[str], str | dict[str
     ),
     "nested text_config": (
         "KV101",
-        {**GEMMA, "text_config": {**GEMMA["text_config"], "attention_chunk_size": 64}},  # type: ignore[dict-item]
+        {**GEMMA, "text_config": {**GEMMA["text_config"], "attention_chunk_size": 64}},  # type: ignore[dict-item]  # of JSON
         '"attention_chunk_size"',
         ["the model type gemma3_text has none"],
         GEMMA,

@@ -95,6 +95,8 @@ class Engine(NamedTuple):
     but what it caches. `by_reading`: none of its code was run. `ranks`: how it spreads a model over devices. `stages`:
     layers of each stage, of so many layers on so many. `spread`: what devices are for, of a workload's ways, where
     nobody says.
+    `by_heads`: each device has down projections and those of an index whole, and K and V of a head of its own.
+    `even_experts`: groups of experts are of one size.
     `taking`: of a device of so many bytes; None: all of it. `of_device`: options whose defaults hang on the device.
     """
 
@@ -112,6 +114,8 @@ class Engine(NamedTuple):
     ranks: Callable[[Workload], Ranks] = evenly
     stages: Callable[[int, int], list[int]] = even_stages
     spread: str = "tensor_parallel"
+    by_heads: bool = False
+    even_experts: bool = False
 
 
 def engine_of(name: str) -> Engine:

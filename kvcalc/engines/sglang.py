@@ -259,4 +259,6 @@ ENGINE = Engine(
     of_device=of_device,
     ranks=ranks,
     stages=stages,
+    by_heads=True,
+    even_experts=True,
 )

@@ -148,4 +148,6 @@ ENGINE = Engine(
     pool=pool,
     taking=taking,
     ranks=ranks,
+    by_heads=True,
+    even_experts=True,
 )

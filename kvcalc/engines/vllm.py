@@ -285,4 +285,5 @@ ENGINE = Engine(
     of_device=of_device,
     ranks=ranks,
     stages=stages,
+    by_heads=True,
 )

@@ -60,7 +60,7 @@ def to_text(figure: Figure, width: int, height: int | None = None, *, color: boo
 
 def _needed() -> None:
     try:
-        import plotille  # noqa: F401
+        import plotille  # noqa: F401  # whether it is there
     except ModuleNotFoundError as error:
         if error.name != "plotille":
             raise
